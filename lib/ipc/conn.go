@@ -1,0 +1,369 @@
+package ipc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits of a connection.
+const (
+	headerSize = 6
+	// MaxFrame is the largest payload any connection takes.
+	MaxFrame = 1 << 20
+	// maxPending is how many bytes may wait to be written before Send blocks.
+	maxPending = 4 << 20
+	// maxFDs is how many descriptors a frame may carry, and how many may wait
+	// in a reader for the frame they belong to.
+	maxFDs = 8
+	// readSize is how much one read may take.
+	readSize = 64 << 10
+)
+
+// Errors of a connection, besides those of the socket.
+var (
+	ErrFrame    = errors.New("ipc: malformed frame")
+	ErrTooLarge = errors.New("ipc: frame exceeds the limit")
+	ErrClosed   = errors.New("ipc: connection closed")
+)
+
+// Appender is what can be sent: it appends its payload to b.
+type Appender interface{ Append(b []byte) []byte }
+
+// Frame is one message as it arrived. Payload is valid only until the next call
+// of Next; FDs belong to whoever takes the frame, who must close them.
+type Frame struct {
+	Type    uint8
+	Payload []byte
+	FDs     []int
+}
+
+// CloseFDs closes the descriptors of a frame that nobody wants.
+func (f *Frame) CloseFDs() {
+	for _, fd := range f.FDs {
+		unix.Close(fd)
+	}
+	f.FDs = nil
+}
+
+// Conn is one connection. Send and Close may be called by many goroutines at
+// once; Next by one.
+type Conn struct {
+	sock *net.UnixConn
+	max  int
+
+	mu      sync.Mutex
+	room    sync.Cond // signalled when pending has been taken
+	pending []byte
+	spare   []byte
+	fds     []fdMark // descriptors in pending, by the offset of their frame
+	writing bool
+	err     error
+
+	in      []byte // bytes read and not yet handed out: in[r:w]
+	r, w    int
+	oob     []byte
+	waiting []int // descriptors read, not yet handed out
+}
+
+type fdMark struct {
+	at  int // offset in pending where the frame with descriptors begins
+	fds []int
+}
+
+// New wraps a connected socket. max bounds the payload of a frame, in both
+// directions; 0 means MaxFrame.
+func New(sock *net.UnixConn, max int) *Conn {
+	if max <= 0 || max > MaxFrame {
+		max = MaxFrame
+	}
+	c := &Conn{sock: sock, max: max, in: make([]byte, readSize), oob: make([]byte, unix.CmsgSpace(maxFDs*4))}
+	c.room.L = &c.mu
+	return c
+}
+
+// FromFD wraps a connected stream socket given by descriptor, which it takes over.
+func FromFD(fd int) (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(fd), "socket")
+	if f == nil {
+		return nil, fmt.Errorf("ipc: descriptor %d: %w", fd, unix.EBADF)
+	}
+	defer f.Close() // FileConn makes a copy
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("ipc: descriptor %d: %w", fd, err)
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("ipc: descriptor %d is no Unix socket", fd)
+	}
+	return u, nil
+}
+
+// Pair makes two connected stream sockets as bare, close-on-exec descriptors.
+func Pair() (a, b int, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, -1, fmt.Errorf("ipc: socketpair: %w", err)
+	}
+	return fds[0], fds[1], nil
+}
+
+// Socket returns what c is made on.
+func (c *Conn) Socket() *net.UnixConn { return c.sock }
+
+// Send queues one frame and sees to it that it is written: the calling goroutine
+// writes unless another already does. It blocks while too much is waiting for a
+// slow reader. An error is final for the connection.
+func (c *Conn) Send(typ uint8, m Appender) error { return c.SendFDs(typ, m) }
+
+// SendFDs is Send with descriptors, at most eight. They are not closed; they must
+// stay open until the connection has written the frame, which it has when SendFDs
+// returns without another Send under way. To be safe it duplicates them.
+func (c *Conn) SendFDs(typ uint8, m Appender, fds ...int) error {
+	if len(fds) > maxFDs {
+		return fmt.Errorf("ipc: %d descriptors in a frame: %w", len(fds), ErrTooLarge)
+	}
+	var dups []int
+	for _, fd := range fds {
+		d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			closeAll(dups)
+			return fmt.Errorf("ipc: dup: %w", err)
+		}
+		dups = append(dups, d)
+	}
+
+	c.mu.Lock()
+	for c.err == nil && len(c.pending) > maxPending {
+		c.room.Wait()
+	}
+	if c.err != nil {
+		defer c.mu.Unlock()
+		closeAll(dups)
+		return c.err
+	}
+	at := len(c.pending)
+	b := append(c.pending, 0, 0, 0, 0, typ, byte(len(dups)))
+	if m != nil {
+		b = m.Append(b)
+	}
+	n := len(b) - at - headerSize
+	if n > c.max {
+		c.pending = b[:at]
+		c.mu.Unlock()
+		closeAll(dups)
+		return fmt.Errorf("ipc: frame type %d of %d bytes: %w", typ, n, ErrTooLarge)
+	}
+	binary.LittleEndian.PutUint32(b[at:], uint32(n))
+	c.pending = b
+	if len(dups) > 0 {
+		c.fds = append(c.fds, fdMark{at, dups})
+	}
+	if c.writing {
+		c.mu.Unlock()
+		return nil // whoever writes takes it along
+	}
+	c.writing = true
+	c.mu.Unlock()
+	runtime.Gosched() // let others who are ready add theirs
+	return c.flush()
+}
+
+// flush writes until nothing is pending. One goroutine at a time is in it.
+func (c *Conn) flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.err == nil && len(c.pending) > 0 {
+		b, marks := c.pending, c.fds
+		c.pending, c.fds = c.spare[:0], nil
+		c.spare = nil
+		c.room.Broadcast()
+		c.mu.Unlock()
+		err := c.write(b, marks)
+		c.mu.Lock()
+		if cap(b) <= 1<<20 {
+			c.spare = b[:0]
+		}
+		if err != nil && c.err == nil {
+			c.err = err
+		}
+	}
+	c.writing = false
+	if c.err != nil {
+		c.room.Broadcast()
+		for _, m := range c.fds {
+			closeAll(m.fds)
+		}
+		c.fds, c.pending = nil, nil
+	}
+	return c.err
+}
+
+// write puts b on the socket, the descriptors of each mark with the first byte of
+// their frame, and closes our copies.
+func (c *Conn) write(b []byte, marks []fdMark) error {
+	done := 0
+	for i, m := range marks {
+		if _, err := c.sock.Write(b[done:m.at]); err != nil {
+			closeMarks(marks[i:])
+			return fmt.Errorf("ipc: write: %w", err)
+		}
+		// One byte carries the descriptors; the rest follows with what comes next.
+		_, _, err := c.sock.WriteMsgUnix(b[m.at:m.at+1], unix.UnixRights(m.fds...), nil)
+		closeAll(m.fds)
+		if err != nil {
+			closeMarks(marks[i+1:])
+			return fmt.Errorf("ipc: write descriptors: %w", err)
+		}
+		done = m.at + 1
+	}
+	if done == len(b) {
+		return nil
+	}
+	if _, err := c.sock.Write(b[done:]); err != nil {
+		return fmt.Errorf("ipc: write: %w", err)
+	}
+	return nil
+}
+
+// Next returns the next frame, reading when none is buffered. io.EOF means that
+// the peer closed between two frames.
+func (c *Conn) Next() (Frame, error) {
+	for {
+		f, ok, err := c.take()
+		if ok || err != nil {
+			return f, err
+		}
+		if err := c.fill(); err != nil {
+			return Frame{}, err
+		}
+	}
+}
+
+// Buffered says whether a whole frame has already been read, so that Next will
+// not wait. A reader that acts only when nothing is buffered acts on every frame
+// of a read at once.
+func (c *Conn) Buffered() bool {
+	b := c.in[c.r:c.w]
+	return len(b) >= headerSize && len(b)-headerSize >= int(binary.LittleEndian.Uint32(b))
+}
+
+func (c *Conn) take() (Frame, bool, error) {
+	b := c.in[c.r:c.w]
+	if len(b) < headerSize {
+		return Frame{}, false, nil
+	}
+	n := int(binary.LittleEndian.Uint32(b))
+	if n > c.max || n < 0 {
+		return Frame{}, false, fmt.Errorf("ipc: frame type %d of %d bytes: %w", b[4], n, ErrTooLarge)
+	}
+	if len(b)-headerSize < n {
+		return Frame{}, false, nil
+	}
+	f := Frame{Type: b[4], Payload: b[headerSize : headerSize+n : headerSize+n]}
+	if k := int(b[5]); k > 0 {
+		if k > len(c.waiting) {
+			return Frame{}, false, fmt.Errorf("ipc: frame type %d without its descriptors: %w", f.Type, ErrFrame)
+		}
+		f.FDs = append(f.FDs, c.waiting[:k]...)
+		c.waiting = append(c.waiting[:0], c.waiting[k:]...)
+	}
+	c.r += headerSize + n
+	return f, true, nil
+}
+
+// fill reads once, making room for the whole of a frame whose length is known.
+func (c *Conn) fill() error {
+	need := headerSize
+	if b := c.in[c.r:c.w]; len(b) >= headerSize {
+		need += int(binary.LittleEndian.Uint32(b)) // checked by take
+	}
+	if c.r > 0 {
+		copy(c.in, c.in[c.r:c.w])
+		c.r, c.w = 0, c.w-c.r
+	}
+	if need > len(c.in) {
+		in := make([]byte, need+readSize)
+		copy(in, c.in[:c.w])
+		c.in = in
+	} else if len(c.in) > readSize && c.w == 0 {
+		c.in = make([]byte, readSize) // a large frame has gone by
+	}
+	n, oobn, flags, _, err := c.sock.ReadMsgUnix(c.in[c.w:], c.oob)
+	if oobn > 0 {
+		if err := c.takeFDs(c.oob[:oobn]); err != nil {
+			return err
+		}
+	}
+	if flags&unix.MSG_CTRUNC != 0 {
+		return fmt.Errorf("ipc: descriptors cut off: %w", ErrFrame)
+	}
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			return c.eof()
+		}
+		return fmt.Errorf("ipc: read: %w", err)
+	}
+	if n == 0 && len(c.in) > c.w {
+		return c.eof()
+	}
+	c.w += n
+	return nil
+}
+
+func (c *Conn) eof() error {
+	if c.w > c.r {
+		return io.ErrUnexpectedEOF
+	}
+	return io.EOF
+}
+
+func (c *Conn) takeFDs(oob []byte) error {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return fmt.Errorf("ipc: control message: %w", err)
+	}
+	for i := range msgs {
+		fds, err := unix.ParseUnixRights(&msgs[i])
+		if err != nil {
+			continue
+		}
+		c.waiting = append(c.waiting, fds...)
+	}
+	if len(c.waiting) > 4*maxFDs {
+		return fmt.Errorf("ipc: %d descriptors without frames: %w", len(c.waiting), ErrFrame)
+	}
+	return nil
+}
+
+// Close shuts the connection; waiting and later calls fail.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = ErrClosed
+	}
+	c.room.Broadcast()
+	c.mu.Unlock()
+	return c.sock.Close()
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
+
+func closeMarks(marks []fdMark) {
+	for _, m := range marks {
+		closeAll(m.fds)
+	}
+}

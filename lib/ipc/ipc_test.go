@@ -1,0 +1,192 @@
+package ipc
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+type raw []byte
+
+func (r raw) Append(b []byte) []byte { return append(b, r...) }
+
+func pair(t testing.TB) (*Conn, *Conn) {
+	t.Helper()
+	a, b, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := [2]*net.UnixConn{}
+	for i, fd := range []int{a, b} {
+		if ends[i], err = FromFD(fd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x, y := New(ends[0], 0), New(ends[1], 0)
+	t.Cleanup(func() { x.Close(); y.Close() })
+	return x, y
+}
+
+func TestManySenders(t *testing.T) {
+	x, y := pair(t)
+	const senders, each = 16, 500
+	var wg sync.WaitGroup
+	for s := range senders {
+		wg.Go(func() {
+			for i := range each {
+				if err := x.Send(uint8(s+1), raw(bytes.Repeat([]byte{byte(i)}, i*7))); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	next := [senders]int{}
+	for range senders * each {
+		f, err := y.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := f.Type - 1
+		i := next[s]
+		if len(f.Payload) != i*7 || (i > 0 && f.Payload[0] != byte(i)) {
+			t.Fatalf("sender %d, frame %d: %d bytes", s, i, len(f.Payload))
+		}
+		next[s]++
+	}
+	wg.Wait()
+}
+
+func TestDescriptors(t *testing.T) {
+	x, y := pair(t)
+	path := filepath.Join(t.TempDir(), "f")
+	for i := range 20 {
+		if err := os.WriteFile(path, []byte{byte(i)}, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Send(1, raw("before"))
+		if err := x.SendFDs(2, raw("with"), int(f.Fd())); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		for _, want := range []int{0, 1} {
+			g, err := y.Next()
+			if err != nil || len(g.FDs) != want {
+				t.Fatalf("%d descriptors, %v, want %d", len(g.FDs), err, want)
+			}
+			if want == 1 {
+				r := os.NewFile(uintptr(g.FDs[0]), "")
+				b, _ := io.ReadAll(r)
+				r.Close()
+				if !bytes.Equal(b, []byte{byte(i)}) {
+					t.Fatalf("descriptor %d shows %v", i, b)
+				}
+			}
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	x, y := pair(t)
+	if err := x.Send(1, raw(make([]byte, MaxFrame+1))); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("sending too much: %v", err)
+	}
+	go x.Send(1, raw(make([]byte, MaxFrame)))
+	if f, err := y.Next(); err != nil || len(f.Payload) != MaxFrame {
+		t.Errorf("the largest frame: %d bytes, %v", len(f.Payload), err)
+	}
+	x.Socket().Write([]byte{0xff, 0xff, 0xff, 0x7f, 1, 0})
+	if _, err := y.Next(); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a hostile length: %v", err)
+	}
+}
+
+func TestMissingDescriptor(t *testing.T) {
+	x, y := pair(t)
+	x.Socket().Write([]byte{0, 0, 0, 0, 1, 1})
+	if _, err := y.Next(); !errors.Is(err, ErrFrame) {
+		t.Errorf("a promised descriptor that never came: %v", err)
+	}
+}
+
+func TestEnd(t *testing.T) {
+	x, y := pair(t)
+	x.Send(1, raw("last"))
+	x.Close()
+	if f, err := y.Next(); err != nil || string(f.Payload) != "last" {
+		t.Errorf("before the end: %q, %v", f.Payload, err)
+	}
+	if _, err := y.Next(); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+	if err := x.Send(1, nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("sending after Close: %v", err)
+	}
+	v, w := pair(t)
+	v.Socket().Write([]byte{9, 0})
+	v.Close()
+	if _, err := w.Next(); err != io.ErrUnexpectedEOF {
+		t.Errorf("cut inside a frame: %v", err)
+	}
+}
+
+func TestGreet(t *testing.T) {
+	x, y := pair(t)
+	go x.Greet(Hello{Protocol: "deliver", Version: 1, Data: []byte("mine")})
+	if data, err := y.Greet(Hello{Protocol: "deliver", Version: 1}); err != nil || string(data) != "mine" {
+		t.Errorf("greeting: %q, %v", data, err)
+	}
+	v, w := pair(t)
+	go v.Greet(Hello{Protocol: "deliver", Version: 2})
+	if _, err := w.Greet(Hello{Protocol: "deliver", Version: 1}); !errors.Is(err, ErrFrame) {
+		t.Errorf("another version: %v", err)
+	}
+}
+
+func TestPeer(t *testing.T) {
+	x, _ := pair(t)
+	p, err := PeerOf(x.Socket())
+	if err != nil || int(p.UID) != unix.Getuid() || int(p.PID) != unix.Getpid() {
+		t.Errorf("peer %+v, %v", p, err)
+	}
+}
+
+func TestDecoderHostile(t *testing.T) {
+	d := NewDecoder([]byte{0xff, 0xff, 0xff, 0xff, 0x0f, 1})
+	if v := d.Bytes(); v != nil || d.Err() == nil {
+		t.Errorf("a string longer than its frame: %v, %v", v, d.Err())
+	}
+	d = NewDecoder([]byte{200, 1, 1})
+	if n := d.Count(); n != 0 || d.Err() == nil {
+		t.Errorf("a list longer than its frame: %d, %v", n, d.Err())
+	}
+}
+
+func BenchmarkSend(b *testing.B) {
+	x, y := pair(b)
+	go func() {
+		for {
+			if _, err := y.Next(); err != nil {
+				return
+			}
+		}
+	}()
+	p := raw(make([]byte, 4096))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := x.Send(1, p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

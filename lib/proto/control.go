@@ -1,0 +1,94 @@
+package proto
+
+import "postrider/lib/ipc"
+
+// The control conversation.
+const (
+	ControlName    = "control"
+	ControlVersion = 1
+	// ControlFD is the descriptor on which a daemon finds its master.
+	ControlFD = 3
+)
+
+// Frame types of the control conversation.
+const (
+	TypeSetup = iota + 1 // master: Setup
+	TypeGrant            // master: Grant and one descriptor
+	TypeGo               // master: everything of this round was granted; serve with it
+	TypeStop             // master: Stop
+	TypeReady            // daemon: serving
+)
+
+// Setup tells a daemon who it is and how it is configured. It comes first, and
+// again at each reload.
+type Setup struct {
+	Program  string // "smtpd"
+	Number   uint32 // which process of the program, from 0
+	Of       uint32 // how many processes of the program there are
+	Snapshot []byte // config.Snapshot in its encoded form
+}
+
+// Append implements ipc.Appender.
+func (m *Setup) Append(b []byte) []byte {
+	b = ipc.AppendString(b, m.Program)
+	b = ipc.AppendUint(b, uint64(m.Number))
+	b = ipc.AppendUint(b, uint64(m.Of))
+	return ipc.AppendString(b, m.Snapshot)
+}
+
+// Decode reads the message from a frame's payload.
+func (m *Setup) Decode(b []byte) error {
+	d := ipc.NewDecoder(b)
+	m.Program = d.String()
+	m.Number = d.Uint32()
+	m.Of = d.Uint32()
+	m.Snapshot = append([]byte(nil), d.Bytes()...)
+	return d.End()
+}
+
+// GrantKind is what a granted descriptor is.
+type GrantKind uint8
+
+// Kinds of grants.
+const (
+	GrantLog      GrantKind = iota + 1 // where log lines go; Name: "file", "stdout" or "syslog"
+	GrantListener                      // a listening socket; Name: master.cf's service, "smtp/inet", or "public/qmgr"
+	GrantPartner                       // a connected socket to another daemon; Name: "cleanup", "qmgr", "smtp.0", ...
+	GrantTable                         // a file behind a lookup table, read only; Name: its path
+	GrantFile                          // another file to read; Name: its path, such as /etc/resolv.conf
+	GrantLock                          // the spool's lock, to be held open and never used
+)
+
+// Grant hands over one descriptor. A grant of the same kind and name replaces the
+// earlier one.
+type Grant struct {
+	Kind GrantKind
+	Name string
+}
+
+// Append implements ipc.Appender.
+func (m *Grant) Append(b []byte) []byte {
+	return ipc.AppendString(append(b, byte(m.Kind)), m.Name)
+}
+
+// Decode reads the message from a frame's payload.
+func (m *Grant) Decode(b []byte) error {
+	d := ipc.NewDecoder(b)
+	m.Kind = GrantKind(d.Byte())
+	m.Name = d.String()
+	return d.End()
+}
+
+// Stop asks a daemon to finish and exit: at once with Grace 0, else within that
+// many milliseconds.
+type Stop struct{ Grace uint64 }
+
+// Append implements ipc.Appender.
+func (m *Stop) Append(b []byte) []byte { return ipc.AppendUint(b, m.Grace) }
+
+// Decode reads the message from a frame's payload.
+func (m *Stop) Decode(b []byte) error {
+	d := ipc.NewDecoder(b)
+	m.Grace = d.Uint()
+	return d.End()
+}
