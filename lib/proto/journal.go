@@ -11,11 +11,11 @@ const (
 
 // Frame types of the journal conversation.
 const (
-	TypeDurable = iota + 1 // cleanup: Durable
-	TypeDrained            // cleanup: Drained
-	TypeFreed              // qmgr: Freed
-	TypeDrain              // qmgr: Drain
-	TypePressure           // qmgr: Pressure
+	TypeDurable  = iota + 1 // cleanup: Durable
+	TypeDrained             // cleanup: Drained
+	TypeFreed               // qmgr: Freed
+	TypeDrain               // qmgr: Drain
+	TypePressure            // qmgr: Pressure
 )
 
 // JournalHello says which files are this cleanup's: those numbered First and above.
