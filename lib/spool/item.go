@@ -1,0 +1,50 @@
+package spool
+
+import (
+	"time"
+
+	"postrider/lib/mail"
+)
+
+// Names of the queues in a listing.
+const (
+	InActive   = "active"   // open: tailed or due, in the caller's hands
+	InDeferred = "deferred" // on the wheel
+	InHold     = "hold"     // on hold, deferred or open
+)
+
+// Item is one message in a listing.
+type Item struct {
+	Target
+	Queue      string // InActive, InDeferred or InHold
+	Open       bool   // the caller has the Message (IsOpen), and knows more
+	Arrival    time.Time
+	Size       int64
+	Sender     mail.Address
+	Due        time.Time // spool time; zero when it was never deferred
+	Expired    bool
+	Recipients []ItemRecipient // unfinished ones, at most the first 16 of a deferred message
+	More       int             // how many unfinished recipients are not listed
+}
+
+// ItemRecipient is an unfinished recipient and the last result for it.
+type ItemRecipient struct {
+	Number   uint32
+	Address  mail.Address
+	Original mail.Address
+	Due      time.Time
+	Attempts uint32
+	Status   mail.Status
+}
+
+// Stats are figures of a Queue.
+type Stats struct {
+	Open         int   // messages in the caller's hands
+	Deferred     int   // living slots in runs, open ones and deleted ones included
+	Held         int   // living slots in hold/
+	Runs         int   // run files
+	ContentFiles int   // journal files that still hold something
+	LogBytes     int64 // written to the log since Open
+	RunBytes     int64 // written to runs since Open
+	Syncs        int64 // of the log
+}

@@ -1,0 +1,40 @@
+package spool
+
+import (
+	"errors"
+	"time"
+
+	"postrider/lib/disk"
+)
+
+// Kinds of error.
+var (
+	// ErrVersion: the queue directory is of a format this program does not know.
+	ErrVersion = errors.New("spool: unknown format version")
+	// ErrDamaged: bytes on disk fail their checks. What they belong to goes to
+	// corrupt/ or on hold, never away (S5).
+	ErrDamaged = errors.New("spool: damaged")
+	// ErrLog: the log cannot be written; what is not durable stays in memory.
+	ErrLog = errors.New("spool: log cannot be written")
+	// ErrClosed: the queue was closed.
+	ErrClosed = errors.New("spool: closed")
+)
+
+// Options says how a spool is run. FS is needed; every other field has a
+// default.
+type Options struct {
+	FS disk.FS // rooted at queue_directory
+
+	Now  func() time.Time              // wall clock
+	Mono func() time.Duration          // monotonic clock, from any start
+	Logf func(format string, a ...any) // for people: damage, recovery, clock steps
+
+	LogSize         int64         // bytes of a log file; 64 MiB
+	RunSlots        int           // records of one run before the next is begun; 32,768
+	MarkSyncDelay   time.Duration // how long written decisions may stay unsynced (mark_sync_delay); 20 ms; negative: until Sync
+	CheckpointEvery time.Duration // with changes; 10 minutes
+
+	// OnFreed is called, in the owner's goroutine, when the content file of
+	// that name (within incoming/) may be written anew: cleanup is to be told.
+	OnFreed func(name string)
+}
