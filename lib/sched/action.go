@@ -1,0 +1,67 @@
+package sched
+
+import "postrider/lib/mail"
+
+// MsgID names an active message. The caller gives it.
+type MsgID uint64
+
+// EntryID names a delivery: some recipients of one message for one destination.
+// The Machine gives it, from 1, and never gives one twice.
+type EntryID uint64
+
+// Kind says what an Action asks for.
+type Kind uint8
+
+// The kinds of actions.
+const (
+	// Deliver asks to hand Recipients of Msg to an agent of Transport, for
+	// NextHop. From now on Entry is in hand, until Result ends it.
+	Deliver Kind = iota + 1
+	// Suspend gives Recipients of Msg back without an attempt, because their
+	// destination is dead or their transport unavailable, as Reason says. They
+	// are deferred; no attempt is used up.
+	Suspend
+	// MessageDone says that nothing of Msg waits or is in hand any more, so its
+	// new state can be written. The Machine has forgotten it.
+	MessageDone
+)
+
+// Action is one thing to do. Fields that its kind does not name are zero.
+// Recipients are Recipient.Index values, in the order they were admitted in;
+// the slice is not changed later and must not be changed by the caller.
+type Action struct {
+	Kind       Kind
+	Entry      EntryID     // Deliver
+	Msg        MsgID       // all
+	Transport  string      // Deliver, Suspend
+	NextHop    string      // Deliver, Suspend
+	Recipients []uint32    // Deliver, Suspend
+	Reason     mail.Status // Suspend; its class is Deferred
+}
+
+// outbox holds actions that are decided and not yet taken.
+type outbox struct {
+	actions []Action
+	taken   int
+}
+
+// keepOutbox is how many actions' memory survives an idle moment.
+const keepOutbox = 1024
+
+func (o *outbox) put(a Action) { o.actions = append(o.actions, a) }
+
+func (o *outbox) take() (Action, bool) {
+	if o.taken == len(o.actions) {
+		return Action{}, false
+	}
+	a := o.actions[o.taken]
+	o.actions[o.taken] = Action{} // do not keep a done message's memory
+	o.taken++
+	if o.taken == len(o.actions) {
+		o.actions, o.taken = o.actions[:0], 0
+		if cap(o.actions) > keepOutbox {
+			o.actions = nil
+		}
+	}
+	return a, true
+}

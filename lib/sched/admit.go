@@ -1,0 +1,189 @@
+package sched
+
+import (
+	"cmp"
+	"slices"
+
+	"postrider/lib/mail"
+)
+
+// Source is the queue that a message comes from.
+type Source uint8
+
+// The queues that mail is admitted from.
+const (
+	Incoming Source = iota // new mail, from the journal
+	Deferred               // mail whose time has come
+)
+
+func (s Source) String() string {
+	if s == Deferred {
+		return "deferred"
+	}
+	return "incoming"
+}
+
+// Message is what the scheduler needs to know of one.
+type Message struct {
+	ID     MsgID
+	Source Source
+	// Flush revives the destinations and transports of this message first
+	// (postqueue -i).
+	Flush bool
+	// Recipients to deliver to now. The Machine keeps no reference to the slice.
+	Recipients []Recipient
+}
+
+// Recipient is one recipient, resolved.
+type Recipient struct {
+	Index     uint32 // the caller's name for it within the message
+	Transport string
+	NextHop   string
+	// User is the local part without its extension. It counts only where the
+	// transport's RecipientLimit is 1: then user@nexthop is the destination.
+	User string
+}
+
+// message is an active message: its entries that wait or are in hand.
+type message struct {
+	id      MsgID
+	entries list[entry]
+}
+
+// entry is one delivery to be: it waits in a lane of dest, or is in hand, and
+// then it has an id.
+type entry struct {
+	id         EntryID
+	msg        *message
+	dest       *dest
+	recipients []uint32
+	lane       int
+	withdrawn  bool        // in hand, and not to wait again
+	turn       node[entry] // in the lane
+	place      node[entry] // in the message
+}
+
+// place says where one recipient of an Admit goes, by the order in which the
+// destinations appeared.
+type place struct {
+	dest  *dest
+	order int
+	index uint32
+}
+
+// Room returns how many messages may be admitted now. A message may bring more
+// recipients than there is room for; none is admitted after it until there is.
+func (m *Machine) Room() int {
+	if m.recipients >= m.cfg.RecipientLimit {
+		return 0
+	}
+	return max(m.cfg.ActiveLimit-len(m.messages), 0)
+}
+
+// Prefer returns which queue is to give the next message when both have some.
+func (m *Machine) Prefer() Source { return m.prefer }
+
+// Admit is the event that a message enters the active queue. The caller asks
+// Room first. An id that is active already gets further recipients. Recipients
+// whose destination is dead or whose transport is down are suspended at once.
+func (m *Machine) Admit(now Time, in Message) {
+	m.advance(now)
+	m.admission++
+	msg := m.messages[in.ID]
+	if msg == nil {
+		msg = &message{id: in.ID}
+		m.messages[in.ID] = msg
+	}
+	indices := m.group(in)
+	for first, end := 0, 0; first < len(m.groups); first = end {
+		d := m.groups[first].dest
+		for end < len(m.groups) && m.groups[end].dest == d {
+			end++
+		}
+		all := indices[first:end:end]
+		if d.dead {
+			m.suspendNew(in.ID, d.trans.name, d.nextHop, all, d.reason)
+			m.rest(d) // it is the last used of the idle ones now
+			continue
+		}
+		limit := len(all)
+		if d.trans.RecipientLimit > 0 {
+			limit = d.trans.RecipientLimit
+		}
+		for chunk := range slices.Chunk(all, limit) {
+			m.wait(msg, d, chunk)
+		}
+		m.settle(d.trans)
+	}
+	clear(m.groups)
+	m.finish(msg)
+
+	m.prefer = Deferred
+	if in.Source == Deferred {
+		m.prefer = Incoming
+	}
+}
+
+// group fills m.groups with the recipients that have a transport, ordered by
+// destination and then as they came, and returns their indices in that order.
+// It also counts each transport's share, from which the lane follows.
+func (m *Machine) group(in Message) []uint32 {
+	m.groups = m.groups[:0]
+	order := 0
+	for i := range in.Recipients {
+		r := &in.Recipients[i]
+		t := m.transports[r.Transport]
+		if t != nil && t.state == down && in.Flush {
+			m.accept(t)
+		}
+		if t == nil || t.state == down || t.state == unknown {
+			reason := unavailable
+			if t != nil {
+				reason = t.reason
+			}
+			m.suspendNew(in.ID, r.Transport, r.NextHop, []uint32{r.Index}, reason)
+			continue
+		}
+		d := m.dest(t, r)
+		if d.dead && in.Flush {
+			m.revive(d, t.initial())
+		}
+		if d.admission != m.admission {
+			d.admission, d.order, d.share = m.admission, order, 0
+			order++
+		}
+		if t.admission != m.admission {
+			t.admission, t.share = m.admission, 0
+		}
+		if d.share == 0 || t.RecipientLimit > 0 && d.share%t.RecipientLimit == 0 {
+			t.share++ // an entry begins
+		}
+		d.share++
+		m.groups = append(m.groups, place{d, d.order, r.Index})
+	}
+	if order > 1 {
+		slices.SortStableFunc(m.groups, func(a, b place) int { return cmp.Compare(a.order, b.order) })
+	}
+	indices := make([]uint32, len(m.groups))
+	for i := range m.groups {
+		indices[i] = m.groups[i].index
+	}
+	return indices
+}
+
+// wait makes an entry and lets it wait for d.
+func (m *Machine) wait(msg *message, d *dest, recipients []uint32) {
+	e := &entry{msg: msg, dest: d, recipients: recipients, lane: laneOf(d.trans.share)}
+	e.turn.of, e.place.of = e, e
+	msg.entries.push(&e.place)
+	m.recipients += len(recipients)
+	d.lanes[e.lane].todo.push(&e.turn)
+	d.todo++
+	d.idle.leave()
+	d.settle()
+}
+
+func (m *Machine) suspendNew(id MsgID, transport, nextHop string, recipients []uint32, reason mail.Status) {
+	m.out.put(Action{Kind: Suspend, Msg: id, Transport: transport, NextHop: nextHop,
+		Recipients: recipients, Reason: reason})
+}

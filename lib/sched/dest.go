@@ -1,0 +1,129 @@
+package sched
+
+import (
+	"strings"
+
+	"postrider/lib/mail"
+)
+
+// lanes is how many sizes of messages take turns.
+const lanes = 3
+
+// laneOf returns the lane of a message with so many entries in a transport.
+func laneOf(entries int) int {
+	switch {
+	case entries <= 10:
+		return 0
+	case entries <= 100:
+		return 1
+	}
+	return 2
+}
+
+// dest is a destination: a queue of a transport in Postfix's words.
+//
+// It is in its transport's rings exactly while open (settle), in its
+// transport's waiting list while todo > 0, and in the machine's idle list while
+// it has neither mail waiting nor in hand (rest).
+type dest struct {
+	trans   *transport
+	key     string
+	nextHop string
+
+	lanes   [lanes]lane
+	turn    int // the lane that is next
+	todo    int // entries waiting
+	busy    int // entries in hand
+	waiting node[dest]
+	idle    node[dest]
+
+	window           int // how many may be in hand; kept while dead
+	success, failure float64
+	cohorts          float64 // failures without a success, in windows
+	dead             bool
+	reason           mail.Status // why it is dead, as its mail is told
+	revival          timer
+	admission        uint64 // the Admit that order and share belong to
+	order, share     int
+}
+
+// lane is a destination's mail of one size, oldest first.
+type lane struct {
+	dest *dest
+	todo list[entry]
+	ring node[lane]
+}
+
+// dest returns the destination of a recipient, a new one if need be. The key is
+// folded to lower case unless it names a socket.
+func (m *Machine) dest(t *transport, r *Recipient) *dest {
+	key := r.NextHop
+	if t.RecipientLimit == 1 {
+		key = r.User + "@" + key
+	}
+	if strings.IndexByte(r.NextHop, '/') < 0 {
+		key = strings.ToLower(key)
+	}
+	d := t.dests[key]
+	if d == nil {
+		d = &dest{trans: t, key: key, nextHop: r.NextHop, window: t.initial()}
+		d.waiting.of, d.idle.of, d.revival.dest = d, d, d
+		for l := range d.lanes {
+			d.lanes[l].dest = d
+			d.lanes[l].ring.of = &d.lanes[l]
+		}
+		t.dests[key] = d
+	}
+	return d
+}
+
+// settle puts d into the rings where it may start something and takes it out
+// of the others. It follows every change of todo, busy, window or dead; the
+// caller settles the transport.
+func (d *dest) settle() {
+	open := !d.dead && d.busy < d.window
+	for l := range d.lanes {
+		d.trans.rings[l].member(&d.lanes[l].ring, open && d.lanes[l].todo.n > 0)
+	}
+	d.trans.waiting.member(&d.waiting, d.todo > 0)
+}
+
+// take starts the oldest entry of the lane that is next. d must be open and
+// have mail waiting.
+func (d *dest) take() *entry {
+	for d.lanes[d.turn].todo.n == 0 {
+		d.turn = (d.turn + 1) % lanes
+	}
+	e := d.lanes[d.turn].todo.first.of
+	d.turn = (d.turn + 1) % lanes
+	e.turn.leave()
+	d.todo--
+	d.busy++
+	d.settle()
+	return e
+}
+
+// rest settles d, and when it has no mail any more remembers it among the idle
+// ones, if there is anything to remember. The longest unused is forgotten for
+// it; if it was dead, its next mail is tried.
+func (m *Machine) rest(d *dest) {
+	d.settle()
+	d.idle.leave()
+	if d.todo > 0 || d.busy > 0 {
+		return
+	}
+	if !d.dead && d.window == d.trans.initial() && d.success == 0 && d.failure == 0 && d.cohorts == 0 {
+		m.forget(d)
+		return
+	}
+	m.idle.push(&d.idle)
+	if m.idle.n > m.keep {
+		m.forget(m.idle.first.of)
+	}
+}
+
+func (m *Machine) forget(d *dest) {
+	m.timers.clear(&d.revival)
+	d.idle.leave()
+	delete(d.trans.dests, d.key)
+}

@@ -1,0 +1,64 @@
+// Package sched decides which delivery starts when. It is a pure state machine:
+// events go in (a message is admitted, a delivery ended, an agent is gone, time
+// passed), actions come out of Next (deliver, suspend, message done). It imports
+// lib/mail and the standard library, and it has no file, socket, clock,
+// goroutine or randomness: the same events give the same actions, which is what
+// the transcripts in testdata hold. One goroutine uses a Machine; every event
+// costs a constant number of list and heap steps, however many messages and
+// destinations there are.
+//
+// # The levels
+//
+// A transport (a line of master.cf) has slots: so many deliveries at once.
+// Transports do not wait for each other. Below it are destinations: transport
+// and next hop, or transport and user@nexthop where the transport takes one
+// recipient at a time, as local does. Below a destination wait entries: one
+// message and at most RecipientLimit of its recipients, what an agent is handed
+// as one delivery.
+//
+// A destination that has mail waiting, is not dead and has fewer deliveries
+// running than its window stands in its transport's ring; rings are served
+// round robin. What cannot start stands in no ring, so nothing polls: the event
+// that frees it (a result, a timer, an operator) puts it back.
+//
+// # Small mail and large
+//
+// A plain ring lets a message for a thousand destinations put a thousand turns
+// before the next message. So each ring exists three times, once for each lane,
+// and an entry goes to the lane of its message's size: up to 10 entries in this
+// transport, up to 100, or more. A transport gives its lanes turns in rotation,
+// and so does each destination with its own three queues. In a lane of a
+// destination mail is first in, first out.
+//
+// The bound: let a destination have room, and let R destinations of its
+// transport have mail of the same lane ready. It gets a turn at least once in
+// 3 R starts of the transport, and the entry with p others before it in its lane
+// goes with the 3(p+1)th turn at the latest. So a small message behind one large
+// one, or behind any number of them, starts within nine starts of its transport
+// (commonly the first or second), and large mail is not starved by any flood of
+// small mail. Postfix's qmgr reaches a like bound by letting a
+// small job preempt a large one when that has earned delivery slots; rotation
+// needs no accounting and no search for a candidate.
+//
+// # The window
+//
+// The window of a destination starts at InitialConcurrency and moves with
+// Postfix's feedback (SCHEDULER_README, "Concurrency scheduling"): a delivery
+// whose hop worked, whatever became of its recipients, adds the positive
+// feedback; one that failed before or beside the transaction takes off the
+// negative one. Failures also add up in cohorts, a cohort being as many failures
+// as the window is wide; at CohortLimit the destination is dead. Then its
+// waiting mail, and what comes for it, is suspended: given back at once with
+// the reason, without an attempt. After minimal_backoff_time one probe goes
+// out, and the window grows from one. A flush forgets that it was dead.
+//
+// Unlike Postfix, the window of a destination outlives its mail, in a bounded
+// list of idle destinations that forgets the longest unused first.
+//
+// # Admission
+//
+// How much mail is in memory is bounded by ActiveLimit messages and
+// RecipientLimit recipients. Room says how many messages fit, Prefer which
+// queue is to give the next one: incoming and deferred in turn. (Postfix starves
+// deferred mail while its active queue stays full; here the turns always hold.)
+package sched

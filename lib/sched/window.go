@@ -1,0 +1,71 @@
+package sched
+
+import "postrider/lib/mail"
+
+// The rules and the order of their steps are Postfix's (qmgr_queue.c), so that
+// an administrator's numbers mean the same here. Both run while the delivery
+// that ended still counts as busy.
+
+// suspended is put before the reason of a dead destination, Postfix's text.
+const suspended = "delivery temporarily suspended: "
+
+// succeeded widens the window of a destination whose hop worked.
+func (m *Machine) succeeded(d *dest) {
+	d.cohorts = 0
+	if d.dead {
+		// A delivery that was under way when it died. What runs works.
+		m.revive(d, d.busy)
+		return
+	}
+	limit := d.trans.ConcurrencyLimit
+	if (limit > 0 && d.window >= limit) || d.window >= d.busy+d.trans.initial() {
+		return // at the limit, or so far that widening it would not be used
+	}
+	f := d.trans.PositiveFeedback.at(d.window)
+	d.success += f
+	for d.success+f/2 >= 1 { // half a step forgives rounding
+		d.window++
+		d.success--
+		d.failure = 0
+	}
+	d.window = d.trans.clamp(d.window)
+}
+
+// failed narrows the window of a destination whose hop did not work, or
+// declares it dead.
+func (m *Machine) failed(d *dest, reason mail.Status) {
+	if d.dead {
+		return
+	}
+	d.cohorts += 1 / float64(d.window)
+	if limit := d.trans.CohortLimit; limit > 0 && d.cohorts >= limit {
+		d.dead = true
+		d.reason = reason
+		d.reason.Class = mail.Deferred
+		d.reason.Text = suspended + reason.Text
+		m.timers.set(&d.revival, m.now.Add(m.cfg.Retry.MinBackoff))
+		d.settle()
+		m.suspendAll(d, d.reason)
+		return
+	}
+	f := d.trans.NegativeFeedback.at(d.window)
+	d.failure -= f
+	for d.failure-f/2 < 0 {
+		d.window--
+		d.success = 0
+		d.failure++
+	}
+	d.window = max(d.window, 1)
+}
+
+// revive ends the death of d. Its window is what is in hand, or else fresh. The
+// caller lets d rest, or gives it mail.
+func (m *Machine) revive(d *dest, fresh int) {
+	m.timers.clear(&d.revival)
+	d.dead, d.reason = false, mail.Status{}
+	d.success, d.failure, d.cohorts = 0, 0, 0
+	if d.busy > 0 {
+		fresh = d.busy
+	}
+	d.window = d.trans.clamp(fresh)
+}
