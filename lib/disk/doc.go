@@ -19,7 +19,6 @@ import (
 	"io/fs"
 )
 
-
 // FS is a queue directory. Errors are *fs.PathError, so that errors.Is with
 // fs.ErrNotExist, fs.ErrExist or a syscall.Errno decides. Safe for concurrent
 // use.
