@@ -1,0 +1,137 @@
+package config
+
+import (
+	"sort"
+	"time"
+)
+
+// Kind is the type of a parameter's value.
+type Kind uint8
+
+// The kinds of parameters.
+const (
+	KindString Kind = iota
+	KindRaw         // a string in which "$" is not special here: it is expanded for each delivery
+	KindBool        // yes or no
+	KindInt
+	KindTime  // a number and a unit: s, m, h, d, w, or ms where the default has it
+	KindList  // words separated by blanks or commas; braces hold one together
+	KindMatch // a list of patterns; "/file" stands for the patterns in that file
+)
+
+var kindNames = [...]string{"string", "raw string", "yes or no", "number", "time", "list", "pattern list"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// Param is one row of the table of parameters.
+type Param struct {
+	Name    string
+	Kind    Kind
+	Default string        // not expanded; unused when the default is computed
+	Unit    time.Duration // KindTime: of a number without unit
+	Min     int64         // KindInt
+	Max     int64         // KindInt; 0: no upper limit. KindTime: in seconds
+	Words   []string      // if not nil: the values, or list members, allowed
+	Help    string        // one line, for people
+
+	// Suffix is set in rows that are the default of a parameter per transport:
+	// with "destination_concurrency_limit", the row holds for every transport
+	// NAME that has no NAME_destination_concurrency_limit.
+	Suffix string
+
+	// NoEffect marks a parameter of Postfix that is accepted, and that `master
+	// check` names, because nothing reads it yet.
+	NoEffect bool
+
+	compute func(*expander) string
+}
+
+// Params returns the table, sorted by name.
+func Params() []Param { return append([]Param(nil), table...) }
+
+// Lookup returns the row of a parameter.
+func Lookup(name string) (Param, bool) {
+	i, ok := rows[name]
+	if !ok {
+		return Param{}, false
+	}
+	return table[i], true
+}
+
+var (
+	table    []Param
+	rows     map[string]int    // name to place in table
+	suffixes map[string]string // suffix to the name of its row
+)
+
+func init() {
+	for _, part := range [][]Param{instanceParams, addressParams, smtpdParams, smtpParams,
+		queueParams, localParams, noEffectParams} {
+		table = append(table, part...)
+	}
+	sort.Slice(table, func(i, j int) bool { return table[i].Name < table[j].Name })
+	rows = make(map[string]int, len(table))
+	suffixes = map[string]string{}
+	for i, p := range table {
+		rows[p.Name] = i
+		if p.Suffix != "" {
+			suffixes[p.Suffix] = p.Name
+		}
+	}
+}
+
+// The makers of rows: name, default, what else the kind needs, help.
+
+func str(name, def, help string) Param {
+	return Param{Name: name, Kind: KindString, Default: def, Help: help}
+}
+
+func raw(name, def, help string) Param {
+	return Param{Name: name, Kind: KindRaw, Default: def, Help: help}
+}
+
+func word(name, def string, words []string, help string) Param {
+	return Param{Name: name, Kind: KindString, Default: def, Words: words, Help: help}
+}
+
+func yesno(name, def, help string) Param {
+	return Param{Name: name, Kind: KindBool, Default: def, Help: help}
+}
+
+func number(name, def string, min, max int64, help string) Param {
+	return Param{Name: name, Kind: KindInt, Default: def, Min: min, Max: max, Help: help}
+}
+
+func span(name, def string, unit time.Duration, help string) Param {
+	return Param{Name: name, Kind: KindTime, Default: def, Unit: unit, Help: help}
+}
+
+func list(name, def, help string) Param {
+	return Param{Name: name, Kind: KindList, Default: def, Help: help}
+}
+
+func match(name, def, help string) Param {
+	return Param{Name: name, Kind: KindMatch, Default: def, Help: help}
+}
+
+func computed(name string, f func(*expander) string, help string) Param {
+	return Param{Name: name, Kind: KindString, Help: help, compute: f}
+}
+
+// perTransport makes p the default of NAME_suffix for every transport NAME.
+func perTransport(suffix string, p Param) Param {
+	p.Suffix = suffix
+	return p
+}
+
+// accepted marks p as known but read by nothing.
+func accepted(p Param) Param {
+	p.NoEffect = true
+	return p
+}
+
+const (
+	second = time.Second
+	hour   = time.Hour
+	day    = 24 * time.Hour
+)
