@@ -1,0 +1,73 @@
+package sched
+
+import "testing"
+
+// check recounts what the machine keeps in lists and counters.
+func check(t testing.TB, m *Machine) {
+	t.Helper()
+	bad := func(ok bool, what string, args ...any) {
+		t.Helper()
+		if !ok {
+			t.Fatalf(what, args...)
+		}
+	}
+	timers, idle, recipients, inHand := 0, 0, 0, 0
+	for name, tr := range m.transports {
+		busy, waiting := 0, 0
+		for key, d := range tr.dests {
+			todo, rest := 0, d.todo == 0 && d.busy == 0
+			for l := range d.lanes {
+				n := d.lanes[l].todo.n
+				todo += n
+				should := n > 0 && !d.dead && d.busy < d.window
+				bad(should == (d.lanes[l].ring.in == &tr.rings[l]), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
+			}
+			bad(todo == d.todo, "%s:%s: todo %d, counted %d", name, key, d.todo, todo)
+			bad(rest == (d.idle.in != nil), "%s:%s: idle wrong", name, key)
+			bad((d.todo > 0) == (d.waiting.in != nil), "%s:%s: waiting wrong", name, key)
+			bad(d.dead == (d.revival.place > 0), "%s:%s: dead %v without timer or the reverse", name, key, d.dead)
+			bad(!d.dead || d.todo == 0, "%s:%s: dead with mail", name, key)
+			bad(d.window >= 1 && d.busy >= 0, "%s:%s: window %d busy %d", name, key, d.window, d.busy)
+			bad(tr.clamp(d.window) == d.window, "%s:%s: window %d over the limit", name, key, d.window)
+			busy += d.busy
+			if d.todo > 0 {
+				waiting++
+			}
+			if rest {
+				idle++
+			}
+			if d.dead {
+				timers++
+			}
+		}
+		if tr.retry.place > 0 {
+			timers++
+		}
+		can := 0
+		for l := range tr.rings {
+			can += tr.rings[l].n
+		}
+		bad(busy == tr.busy, "%s: busy %d, counted %d", name, tr.busy, busy)
+		bad(waiting == tr.waiting.n, "%s: waiting %d, counted %d", name, tr.waiting.n, waiting)
+		bad((tr.state == down) == (tr.retry.place > 0), "%s: down and timer disagree", name)
+		bad(tr.state == up || tr.state == paused || waiting == 0, "%s: mail waits in state %d", name, tr.state)
+		ready := tr.state == up && can > 0 && (tr.Slots <= 0 || tr.busy < tr.Slots)
+		bad(ready == (tr.ready.in != nil), "%s: ready %v, should be %v", name, !ready, ready)
+		inHand += busy
+	}
+	for _, msg := range m.messages {
+		bad(msg.entries.n > 0, "m%d: active without entries", msg.id)
+		for x := msg.entries.first; x != nil; x = x.next {
+			recipients += len(x.of.recipients)
+			bad((x.of.id != 0) == (x.of.turn.in == nil), "m%d: an entry both waits and is in hand, or neither", msg.id)
+			bad(x.of.dest.trans.dests[x.of.dest.key] == x.of.dest, "m%d: its destination was forgotten", msg.id)
+		}
+	}
+	bad(recipients == m.recipients, "recipients %d, counted %d", m.recipients, recipients)
+	bad(inHand == len(m.inHand), "in hand %d, counted %d", len(m.inHand), inHand)
+	bad(idle == m.idle.n && idle <= m.keep, "idle %d, counted %d, at most %d", m.idle.n, idle, m.keep)
+	bad(timers == len(m.timers), "timers %d, counted %d", len(m.timers), timers)
+	for i, tm := range m.timers {
+		bad(tm.place == i+1 && (i == 0 || m.timers[(i-1)/2].at <= tm.at), "timer heap out of order at %d", i)
+	}
+}

@@ -1,0 +1,266 @@
+package sched
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"postrider/lib/mail"
+)
+
+var update = flag.Bool("update", false, "rewrite the transcripts in testdata with what the machine does now")
+
+// TestTranscripts replays testdata/*.txt. A transcript is a sequence of blocks:
+// commands, a line "----", the actions and answers they gave, an empty line.
+// The commands are those of transcript.do. All the blocks of a file share one
+// machine.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			was, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			is := replay(t, string(was))
+			if *update {
+				if err := os.WriteFile(file, []byte(is), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			} else if is != string(was) {
+				t.Errorf("%s: the machine does this now:\n%s", file, is)
+			}
+		})
+	}
+}
+
+func replay(t *testing.T, text string) string {
+	s := &transcript{cfg: Config{ActiveLimit: 100, RecipientLimit: 1000, Transports: map[string]Transport{},
+		Retry: Retry{MinBackoff: 300 * time.Second, MaxBackoff: 4000 * time.Second}}}
+	var out strings.Builder
+	blocks := strings.Split(strings.TrimRight(text, "\n")+"\n", "\n\n")
+	for i, block := range blocks {
+		commands, _, _ := strings.Cut(strings.TrimRight(block, "\n")+"\n", "----\n")
+		if i > 0 {
+			out.WriteString("\n")
+		}
+		out.WriteString(commands)
+		if answer := s.run(t, commands); answer != "" {
+			out.WriteString("----\n" + answer)
+		}
+	}
+	return out.String()
+}
+
+// stock is a transport with Postfix's defaults and its limit of processes.
+func stock() Transport {
+	return Transport{Slots: 100, InitialConcurrency: 5, ConcurrencyLimit: 20, RecipientLimit: 50,
+		PositiveFeedback: Feedback{amount: 1}, NegativeFeedback: Feedback{amount: 1},
+		CohortLimit: 1, RetryTime: 60 * time.Second}
+}
+
+type transcript struct {
+	cfg Config
+	m   *Machine
+	now Time
+}
+
+func (s *transcript) run(t *testing.T, commands string) string {
+	var out strings.Builder
+	for line := range strings.Lines(commands) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		words := strings.Fields(line)
+		if words[0] != "config" && words[0] != "transport" && s.m == nil {
+			s.m = New(s.cfg)
+		}
+		if err := s.do(&out, words); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if s.m == nil {
+			continue
+		}
+		for a, ok := s.m.Next(); ok; a, ok = s.m.Next() {
+			out.WriteString(actionLine(a) + "\n")
+		}
+		check(t, s.m)
+	}
+	return out.String()
+}
+
+func actionLine(a Action) string {
+	switch a.Kind {
+	case Deliver:
+		return fmt.Sprintf("deliver e%d m%d %s:%s %v", a.Entry, a.Msg, a.Transport, a.NextHop, a.Recipients)
+	case Suspend:
+		return fmt.Sprintf("suspend m%d %s:%s %v %s %s", a.Msg, a.Transport, a.NextHop, a.Recipients, a.Reason.DSN, a.Reason.Text)
+	}
+	return fmt.Sprintf("done m%d", a.Msg)
+}
+
+// do runs one command:
+//
+//	config active=N recipients=N
+//	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= retry=SECONDS | gone]
+//	reload
+//	at SECONDS
+//	admit ID [deferred] [flush] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
+//	ok ENTRY...   fail ENTRY...   return ENTRY...
+//	down TRANSPORT   up TRANSPORT   pause TRANSPORT
+//	withdraw ID   flush
+//	dests   why ID   room   wake
+func (s *transcript) do(out *strings.Builder, words []string) error {
+	m := s.m
+	args := words[1:]
+	switch words[0] {
+	case "config":
+		return settings(args, map[string]any{"active": &s.cfg.ActiveLimit, "recipients": &s.cfg.RecipientLimit})
+	case "transport":
+		if len(args) == 2 && args[1] == "gone" {
+			delete(s.cfg.Transports, args[0])
+			return nil
+		}
+		c, seconds := stock(), 60
+		err := settings(args[1:], map[string]any{"slots": &c.Slots, "initial": &c.InitialConcurrency,
+			"limit": &c.ConcurrencyLimit, "rcpts": &c.RecipientLimit, "pos": &c.PositiveFeedback,
+			"neg": &c.NegativeFeedback, "cohort": &c.CohortLimit, "retry": &seconds})
+		c.RetryTime = time.Duration(seconds) * time.Second
+		s.cfg.Transports[args[0]] = c
+		return err
+	case "reload":
+		m.SetConfig(s.now, s.cfg)
+	case "at":
+		n, err := strconv.Atoi(args[0])
+		s.now = Time(n) * Time(time.Second)
+		m.Tick(s.now)
+		return err
+	case "admit":
+		return s.admit(args)
+	case "ok", "fail", "return":
+		for _, a := range args {
+			id, err := strconv.ParseUint(strings.TrimPrefix(a, "e"), 10, 64)
+			if err != nil {
+				return err
+			}
+			switch words[0] {
+			case "ok":
+				m.Result(s.now, EntryID(id), HopResult{OK: true})
+			case "fail":
+				m.Result(s.now, EntryID(id), HopResult{Reason: mail.Status{DSN: "4.4.1", Text: "connection refused"}})
+			case "return":
+				m.Return(s.now, EntryID(id))
+			}
+		}
+	case "down":
+		m.TransportDown(s.now, args[0], mail.Status{})
+	case "up":
+		m.TransportUp(s.now, args[0])
+	case "pause":
+		m.TransportPause(s.now, args[0])
+	case "flush":
+		m.Flush(s.now)
+	case "withdraw":
+		id, err := strconv.ParseUint(args[0], 10, 64)
+		fmt.Fprintf(out, "%d in hand\n", m.Withdraw(s.now, MsgID(id)))
+		return err
+	case "why":
+		id, err := strconv.ParseUint(args[0], 10, 64)
+		for _, w := range m.Why(MsgID(id)) {
+			fmt.Fprintf(out, "%s:%s %v %s\n", w.Transport, w.NextHop, w.Recipients, w.Cause)
+		}
+		return err
+	case "dests":
+		for _, d := range m.Destinations() {
+			fmt.Fprintf(out, "%s:%s window %d busy %d todo %d", d.Transport, d.Name, d.Window, d.Busy, d.Todo)
+			if d.Dead {
+				fmt.Fprintf(out, " dead until %d: %s", d.Until/Time(time.Second), d.Reason.Text)
+			}
+			out.WriteString("\n")
+		}
+	case "room":
+		fmt.Fprintf(out, "room %d, %v next, %+v\n", m.Room(), m.Prefer(), m.Stats())
+	case "wake":
+		if at, ok := m.WakeAt(); ok {
+			fmt.Fprintf(out, "wake at %d\n", at/Time(time.Second))
+		} else {
+			out.WriteString("nothing to wake for\n")
+		}
+	default:
+		return fmt.Errorf("unknown command")
+	}
+	return nil
+}
+
+func (s *transcript) admit(args []string) error {
+	id, err := strconv.ParseUint(args[0], 10, 64)
+	msg := Message{ID: MsgID(id)}
+	add := func(r Recipient) {
+		r.Index = uint32(len(msg.Recipients))
+		msg.Recipients = append(msg.Recipients, r)
+	}
+	for _, a := range args[1:] {
+		if a == "deferred" {
+			msg.Source = Deferred
+			continue
+		}
+		if a == "flush" {
+			msg.Flush = true
+			continue
+		}
+		transport, hop, ok := strings.Cut(a, ":")
+		if !ok {
+			return fmt.Errorf("bad recipient %q", a)
+		}
+		r := Recipient{Transport: transport, NextHop: hop}
+		if hop, users, ok := strings.Cut(hop, "="); ok {
+			for user := range strings.SplitSeq(users, ",") {
+				r.NextHop, r.User = hop, user
+				add(r)
+			}
+		} else if hop, n, ok := strings.Cut(hop, "*"); ok {
+			r.NextHop = hop
+			times, err := strconv.Atoi(n)
+			if err != nil {
+				return err
+			}
+			for range times {
+				add(r)
+			}
+		} else {
+			add(r)
+		}
+	}
+	s.m.Admit(s.now, msg)
+	return err
+}
+
+func settings(args []string, into map[string]any) error {
+	for _, a := range args {
+		name, value, _ := strings.Cut(a, "=")
+		var err error
+		switch p := into[name].(type) {
+		case *int:
+			*p, err = strconv.Atoi(value)
+		case *float64:
+			*p, err = strconv.ParseFloat(value, 64)
+		case *Feedback:
+			*p, err = ParseFeedback(value)
+		default:
+			err = fmt.Errorf("unknown setting %q", name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package sched
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"postrider/lib/mail"
+)
+
+// How many failures in a row kill a destination that is at a given window: the
+// figures that Postfix's rules give.
+func TestFailuresUntilDead(t *testing.T) {
+	one, perN := Feedback{amount: 1}, Feedback{amount: 1, by: byConcurrency}
+	for _, c := range []struct {
+		window   int
+		feedback Feedback
+		want     int
+	}{
+		{1, one, 1}, {2, one, 2}, {3, one, 2}, {4, one, 3}, {5, one, 3}, {10, one, 7}, {20, one, 13},
+		{5, perN, 5}, {20, perN, 20},
+	} {
+		tr := stock()
+		tr.InitialConcurrency, tr.NegativeFeedback = c.window, c.feedback
+		m := New(Config{Transports: map[string]Transport{"smtp": tr}, Retry: Retry{MinBackoff: time.Minute}})
+		d := m.dest(m.transports["smtp"], &Recipient{NextHop: "a.example"})
+		got := 0
+		for !d.dead && got < 100 {
+			m.failed(d, mail.Status{})
+			got++
+		}
+		if got != c.want {
+			t.Errorf("window %d, feedback %v: dead after %d failures, want %d", c.window, c.feedback, got, c.want)
+		}
+	}
+}
+
+func TestParseFeedback(t *testing.T) {
+	for text, at4 := range map[string]float64{
+		"1": 1, "0": 0, "0.5": 0.5, "1/4": 0.25, " 1 / concurrency ": 0.25, "1/sqrt_concurrency": 0.5, "0.5/concurrency": 0.125,
+	} {
+		if f, err := ParseFeedback(text); err != nil || f.at(4) != at4 {
+			t.Errorf("%q: %v at window 4, want %v (%v)", text, f.at(4), at4, err)
+		}
+	}
+	for _, text := range []string{"", "2", "-1", "1/0", "0/0", "nan", "inf", "1/", "1/x", "/1", "3/2", "1/2/3"} {
+		if f, err := ParseFeedback(text); err == nil {
+			t.Errorf("%q: no error but %v", text, f)
+		}
+	}
+}
+
+func FuzzParseFeedback(f *testing.F) {
+	f.Add("1/sqrt_concurrency")
+	f.Add("0.5/3")
+	f.Fuzz(func(t *testing.T, text string) {
+		fb, err := ParseFeedback(text)
+		for _, window := range []int{1, 2, 1000} {
+			if x := fb.at(window); err == nil && !(x >= 0 && x <= 1) || math.IsNaN(x) {
+				t.Errorf("%q: feedback %v at window %d", text, x, window)
+			}
+		}
+	})
+}
+
+func TestRetry(t *testing.T) {
+	day := 24 * time.Hour
+	r := Retry{MinBackoff: 300 * time.Second, MaxBackoff: 4000 * time.Second, Lifetime: 5 * day, BounceLifetime: day}
+	var now Time
+	for i, want := range []time.Duration{300, 300, 600, 1200, 2400, 4000, 4000} {
+		next := r.Next(0, now)
+		if got := next.Sub(now); got != want*time.Second {
+			t.Errorf("delay %d is %v, want %ds", i, got, want)
+		}
+		now = next
+	}
+	// A clock that was set back, or mail from the future, does not wait less.
+	if got := r.Next(Time(day), 0); got != Time(300*time.Second) {
+		t.Errorf("mail from the future is tried at %v", got)
+	}
+	for _, c := range []struct {
+		age  time.Duration
+		null bool
+		want bool
+	}{{0, false, false}, {5*day - 1, false, false}, {5 * day, false, true}, {day - 1, true, false}, {day, true, true}} {
+		if got := r.Expired(0, Time(c.age), c.null); got != c.want {
+			t.Errorf("expired at age %v, null sender %v: %v", c.age, c.null, got)
+		}
+	}
+	r.BounceLifetime = 9 * day
+	if !r.Expired(0, Time(5*day), true) {
+		t.Error("a bounce outlives maximal_queue_lifetime")
+	}
+	if r.Lifetime = 0; !r.Expired(0, 0, false) {
+		t.Error("lifetime 0 is more than one attempt")
+	}
+}
