@@ -9,6 +9,7 @@ import (
 const (
 	maxNesting  = 100
 	maxExpanded = 1 << 20 // bytes made for one value, at all levels together
+	perName     = 100     // what a reference counts besides its bytes, which may be none
 )
 
 // expander turns "$name" into values, lazily: a value is expanded when it is
@@ -105,9 +106,7 @@ func (e *expander) expand(s string) (string, error) {
 
 // value returns the expanded value of a name.
 func (e *expander) value(name string) (string, error) {
-	// Each reference costs something even when its value is empty, so that
-	// the limit ends a doubling chain of empty values too.
-	if e.made++; e.made > maxExpanded {
+	if e.made += perName; e.made > maxExpanded {
 		return "", errf("the value grows without end at $%s", name)
 	}
 	raw, ok := e.lookup(name)
@@ -138,12 +137,12 @@ func (e *expander) braced(s string) (string, error) {
 	if rest == "" {
 		return v, nil
 	}
-	return e.choose(v != "", v, rest)
+	return e.choose(v != "", rest)
 }
 
-// choose expands the right part of "?a:b", "?a" or ":b". With ":b" alone the
-// value itself is the other part only in Postfix's old sense: nothing.
-func (e *expander) choose(yes bool, v, s string) (string, error) {
+// choose expands the right part of "?a:b", "?a" or ":b"; a part that is not
+// there is empty.
+func (e *expander) choose(yes bool, s string) (string, error) {
 	switch s[0] {
 	case '?':
 		a, rest, err := branch(s[1:], true)
@@ -153,15 +152,14 @@ func (e *expander) choose(yes bool, v, s string) (string, error) {
 		if rest != "" && rest[0] != ':' {
 			return "", errf("expected ':' at: %s", clip(rest))
 		}
+		b := ""
+		if rest != "" {
+			if b, err = last(rest[1:]); err != nil {
+				return "", err
+			}
+		}
 		if yes {
-			return e.expand(a)
-		}
-		if rest == "" {
-			return "", nil
-		}
-		b, err := last(rest[1:])
-		if err != nil {
-			return "", err
+			b = a
 		}
 		return e.expand(b)
 	case ':':
@@ -230,7 +228,7 @@ func (e *expander) comparison(s string) (string, error) {
 		}
 		return "", nil
 	}
-	return e.choose(yes, "", rest)
+	return e.choose(yes, rest)
 }
 
 func compare(l, op, r string) (bool, error) {

@@ -70,6 +70,11 @@ func parseService(line string) (Service, error) {
 	if len(words) < len(columns) {
 		return Service{}, errf(`missing "%s" field (8 columns are needed: service type private unpriv chroot wakeup maxproc command)`, columns[len(words)])
 	}
+	for i, name := range columns {
+		if words[i] == "" {
+			return Service{}, errf(`empty "%s" field`, name)
+		}
+	}
 	v := Service{Name: words[0], Type: words[1], Command: words[7]}
 	if !slices.Contains(serviceTypes, v.Type) {
 		return v, errf("bad transport type: %s (one of: %s)", clip(v.Type), strings.Join(serviceTypes, ", "))

@@ -1,0 +1,167 @@
+package config
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestProblems(t *testing.T) {
+	_, ps := load(t, `myhostname = h.example
+hopcount_limit = many
+soft_bounce = maybe
+smtpd_timeout = 5x
+mynetworks_style = all
+inet_protocols = ipv5
+line_length_limit = 1
+foo = bar
+used = 1
+relayhost = ${unset?{$used}}
+biff = no
+smtpd_tls_security_level = may
+relay_destination_recipient_limit = none
+nobody_destination_recipient_limit = 3
+mydestination = /c/missing
+virtual_alias_maps = hash:x
+via_master = 3
+`, `relay unix - - - - - smtp -o smtp_helo_timeout=soon -o bar=$via_master -o zz=1
+`)
+	want := []string{
+		"0 /c/main.cf, line 2: bad numerical configuration: hopcount_limit = many",
+		"0 /c/main.cf, line 3: bad boolean configuration: soft_bounce = maybe (write yes or no)",
+		"0 /c/main.cf, line 4: bad time configuration: smtpd_timeout = 5x (a number and s, m, h, d or w)",
+		"0 /c/main.cf, line 5: bad value: mynetworks_style = all (one of: host, subnet, class)",
+		"0 /c/main.cf, line 6: bad value in inet_protocols: ipv5 (one of: all, ipv4, ipv6)",
+		"0 /c/main.cf, line 7: invalid line_length_limit parameter value 1 < 512",
+		"0 /c/main.cf, line 13: bad numerical configuration: relay_destination_recipient_limit = none",
+		"0 /c/main.cf, line 15: pattern list: open /c/missing: file does not exist",
+		"0 /c/master.cf, line 1: bad time configuration: smtp_helo_timeout = soon (a number and s, m, h, d or w)",
+		"2 /c/main.cf, line 8: unused parameter: foo=bar",
+		"2 /c/main.cf, line 14: unused parameter: nobody_destination_recipient_limit=3",
+		"2 /c/master.cf, line 1: unused parameter: bar=$via_master",
+		"2 /c/master.cf, line 1: unused parameter: zz=1",
+		"3 /c/main.cf, line 11: biff has no effect yet",
+		"3 /c/main.cf, line 12: smtpd_tls_security_level has no effect yet",
+		"3 /c/main.cf, line 16: virtual_alias_maps has no effect yet",
+	}
+	got := map[string]bool{}
+	for _, p := range ps {
+		got[string('0'+rune(p.Severity))+" "+p.String()] = true
+	}
+	for _, w := range want {
+		if !got[w] {
+			t.Errorf("missing: %s", w)
+		}
+		delete(got, w)
+	}
+	for g := range got {
+		t.Errorf("unexpected: %s", g)
+	}
+}
+
+func TestMissingFiles(t *testing.T) {
+	_, ps := Source{Dir: "/none", Host: testHost, ReadFile: func(path string) ([]byte, error) { return nil, &missing{path} }}.Load()
+	if err := ps.Err(); err == nil || !strings.Contains(err.Error(), "/none/main.cf") || !strings.Contains(err.Error(), "choose the directory with -c") {
+		t.Errorf("got %v", err)
+	}
+}
+
+type missing struct{ path string }
+
+func (m *missing) Error() string { return "open " + m.path + ": no such file or directory" }
+
+func TestHostDefaults(t *testing.T) {
+	nets := func(words ...string) (ps []netip.Prefix) {
+		for _, w := range words {
+			ps = append(ps, netip.MustParsePrefix(w))
+		}
+		return ps
+	}
+	all := nets("127.0.0.1/8", "10.1.2.3/22", "172.16.9.9/28", "::1/128", "fd00::5/64")
+	for _, x := range []struct{ host, main, name, want string }{
+		{"short", "", "myhostname", "short.localdomain"},
+		{"short", "mydomain = d.example", "myhostname", "short.d.example"},
+		{"short", "", "mydomain", "localdomain"},
+		{"a.b.example", "", "mydomain", "b.example"},
+		{"a.b.example", "myhostname = single", "mydomain", "localdomain"},
+		{"", "", "myhostname", "localhost.localdomain"},
+		{"h.example", "", "mynetworks", "127.0.0.1/32 10.1.2.3/32 172.16.9.9/32 [::1]/128 [fd00::5]/128"},
+		{"h.example", "mynetworks_style = subnet", "mynetworks", "127.0.0.0/8 10.1.0.0/22 172.16.9.0/28 [::1]/128 [fd00::]/64"},
+		{"h.example", "mynetworks_style = class", "mynetworks", "127.0.0.0/8 10.0.0.0/8 172.16.0.0/16 [::1]/128 [fd00::]/64"},
+		{"h.example", "inet_interfaces = loopback-only", "mynetworks", "127.0.0.1/32 [::1]/128"},
+		{"h.example", "inet_interfaces = localhost, 10.1.2.3\nmynetworks_style=subnet\ninet_protocols = ipv4", "mynetworks", "127.0.0.0/8 10.1.0.0/22"},
+		{"h.example", "inet_interfaces = 192.0.2.1, [2001:db8::1]", "mynetworks", "192.0.2.1/32 [2001:db8::1]/128"},
+		{"h.example", "mynetworks = 10.0.0.0/8", "mynetworks", "10.0.0.0/8"},
+	} {
+		c, ps := Source{Dir: "/c", Host: Host{Name: x.host, Nets: all}, ReadFile: func(path string) ([]byte, error) {
+			if path == "/c/main.cf" {
+				return []byte(x.main), nil
+			}
+			return nil, nil
+		}}.Load()
+		if ps.Err() != nil {
+			t.Fatal(ps.Err())
+		}
+		if got := c.Text(x.name); got != x.want {
+			t.Errorf("%s, %q: %s: got %q, want %q", x.host, x.main, x.name, got, x.want)
+		}
+	}
+	if h := ThisHost(); h.Name == "" || len(h.Nets) == 0 {
+		t.Errorf("ThisHost: %+v", h)
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	c := mustLoad(t, "myhostname = h\xe9.example\nmydestination = /c/d\nfoo = 1\nrelayhost = [x]:$foo\nsmtp_destination_rate_delay=3s", `
+smtp inet n - y - - smtpd -o smtpd_timeout=3s
+smtp unix - - - 60? - smtp -v -o smtp_bind_address=192.0.2.1
+`, "/c/d", "a.example")
+	c.host.Names = map[string][]netip.Addr{"n.example": {netip.MustParseAddr("192.0.2.9")}}
+	snap := c.Snapshot()
+	b := snap.Append(nil)
+	got, err := DecodeSnapshot(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range snap.Settings { // lines stay with master
+		snap.Settings[i].File, snap.Settings[i].Line = "", 0
+	}
+	if !reflect.DeepEqual(got, snap) {
+		t.Errorf("got  %+v\nwant %+v", got, snap)
+	}
+	d, err := FromSnapshot(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(d.values, c.values) {
+		t.Error("the values differ")
+	}
+	s, ok := d.Service("smtp", "unix")
+	if !ok || s.MaxProc != 100 {
+		t.Fatalf("service: %+v", s)
+	}
+	e, err := d.ForService(s)
+	if err != nil || e.String("smtp_bind_address") != "192.0.2.1" {
+		t.Errorf("ForService: %v", err)
+	}
+	if v, _ := e.Expand("x/$service_name"); v != "x/smtp" {
+		t.Errorf("service_name: %s", v)
+	}
+	for i := range b {
+		if _, err := DecodeSnapshot(b[:i]); err != ErrSnapshot {
+			t.Fatalf("cut at %d: %v", i, err)
+		}
+	}
+}
+
+func FuzzDecodeSnapshot(f *testing.F) {
+	s := Snapshot{Dir: "/c", Settings: []Setting{{Name: "a", Value: "b"}}, Host: testHost, Files: map[string]string{"/f": "x"},
+		Services: []Service{{Name: "smtp", Type: "inet", Command: "smtpd", Overrides: map[string]string{"a": "b"}}}}
+	f.Add(s.Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := DecodeSnapshot(b); err == nil {
+			FromSnapshot(s)
+		}
+	})
+}
