@@ -1,0 +1,51 @@
+package dns
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Hosts is the content of a hosts file: names in lower case to addresses. A nil
+// Hosts has none.
+type Hosts map[string][]netip.Addr
+
+// ParseHosts reads the content of an /etc/hosts. Lines that do not fit are passed
+// over.
+func ParseHosts(b []byte) Hosts {
+	h := Hosts{}
+	for line := range strings.Lines(string(b)) {
+		line, _, _ = strings.Cut(line, "#")
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		a, err := netip.ParseAddr(f[0])
+		if err != nil {
+			continue
+		}
+		for _, n := range f[1:] {
+			if n, ok := Name(n); ok {
+				h[n] = append(h[n], a.Unmap())
+			}
+		}
+	}
+	return h
+}
+
+// Addrs returns the addresses of name in those families that are wanted.
+func (h Hosts) Addrs(name string, f Families) ([]netip.Addr, error) {
+	n, ok := Name(name)
+	if !ok {
+		return nil, badName(name)
+	}
+	var found []netip.Addr
+	for _, a := range h[n] {
+		if f.has(a) {
+			found = append(found, a)
+		}
+	}
+	if len(found) == 0 {
+		return nil, noDomain(name, f.last())
+	}
+	return found, nil
+}
