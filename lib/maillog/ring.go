@@ -1,0 +1,257 @@
+package maillog
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// linger is how long lines gather when the last write was only just now.
+	// The first line after a pause is written at once.
+	linger = 10 * time.Millisecond
+	// retry is the pause after a failed write.
+	retry = time.Second
+	// patience is how long Close and Flush wait for a log that is stuck.
+	patience = time.Second
+	// pipeBuf is what a pipe takes in one piece among several writers.
+	pipeBuf = 4096
+)
+
+// ring is the bounded buffer between those who log and the goroutine that
+// writes. Nobody but that goroutine ever waits for the output.
+type ring struct {
+	notice func(lost uint64) []byte // renders the line about lost ones
+
+	mu     sync.Mutex
+	buf    []byte // whole lines
+	max    int
+	lost   uint64
+	closed bool
+	awake  bool // the writer has been told that there is something
+	out    *os.File
+	kind   Kind
+
+	datagrams atomic.Bool // kind is Syslog
+	wake      chan struct{}
+	opened    chan struct{}
+	flushes   chan chan struct{}
+	closing   chan struct{}
+	done      chan struct{}
+}
+
+func newRing(max int, notice func(uint64) []byte) *ring {
+	r := &ring{notice: notice, max: max,
+		wake: make(chan struct{}, 1), opened: make(chan struct{}, 1),
+		flushes: make(chan chan struct{}), closing: make(chan struct{}), done: make(chan struct{})}
+	go r.write()
+	return r
+}
+
+func (r *ring) syslog() bool { return r.datagrams.Load() }
+
+// put takes one line, or counts it as lost when there is no room.
+func (r *ring) put(b []byte) {
+	r.mu.Lock()
+	if r.closed || len(r.buf)+len(b) > r.max {
+		r.lost++
+		r.mu.Unlock()
+		return
+	}
+	r.buf = append(r.buf, b...)
+	rouse := !r.awake
+	r.awake = true
+	r.mu.Unlock()
+	if rouse {
+		signal(r.wake)
+	}
+}
+
+func (r *ring) open(f *os.File, kind Kind) {
+	r.mu.Lock()
+	old := r.out
+	r.out, r.kind = f, kind
+	r.mu.Unlock()
+	r.datagrams.Store(kind == Syslog)
+	if old != nil {
+		old.Close()
+	}
+	signal(r.opened)
+	signal(r.wake)
+}
+
+func (r *ring) flush() {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	reply := make(chan struct{})
+	select {
+	case r.flushes <- reply:
+	case <-r.done:
+		return
+	case <-late.C:
+		return
+	}
+	select {
+	case <-reply:
+	case <-r.done:
+	case <-late.C:
+	}
+}
+
+func (r *ring) close() {
+	r.mu.Lock()
+	already := r.closed
+	r.closed = true
+	r.mu.Unlock()
+	if !already {
+		close(r.closing)
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-r.done:
+	case <-late.C:
+	}
+}
+
+// write is the writer's goroutine.
+func (r *ring) write() {
+	defer close(r.done)
+	var (
+		spare []byte
+		last  time.Time
+		ended bool
+	)
+	for !ended {
+		var reply chan struct{}
+		select {
+		case <-r.wake:
+			if pause := linger - time.Since(last); pause > 0 {
+				reply = r.gather(pause)
+			}
+		case reply = <-r.flushes:
+		case <-r.closing:
+		}
+		select {
+		case <-r.closing:
+			ended = true
+		default:
+		}
+		b, lost := r.take(spare)
+		if lost > 0 {
+			b = append(b, r.notice(lost)...)
+		}
+		r.deliver(b)
+		last = time.Now()
+		if spare = nil; cap(b) <= 256<<10 {
+			spare = b[:0]
+		}
+		if reply != nil {
+			close(reply)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.out != nil {
+		r.out.Close()
+		r.out = nil
+	}
+}
+
+// gather lets lines come in for a while.
+func (r *ring) gather(d time.Duration) (reply chan struct{}) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case reply = <-r.flushes:
+	case <-r.closing:
+	}
+	return reply
+}
+
+// take returns all lines there are, if there is a log to write them to.
+func (r *ring) take(spare []byte) (b []byte, lost uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.awake = false
+	if r.out == nil {
+		return spare, 0
+	}
+	b, lost = r.buf, r.lost
+	r.buf, r.lost = spare, 0
+	return b, lost
+}
+
+// deliver writes b. After an error it tries again, and at once when the log is
+// opened anew, until it is done or the log is closed.
+func (r *ring) deliver(b []byte) {
+	for len(b) > 0 {
+		r.mu.Lock()
+		f, kind := r.out, r.kind
+		r.mu.Unlock()
+		n, err := writeLines(f, kind, b)
+		b = b[n:]
+		if err == nil || len(b) == 0 {
+			continue
+		}
+		t := time.NewTimer(retry)
+		select {
+		case <-t.C:
+		case <-r.opened:
+		case <-r.closing:
+			t.Stop()
+			return
+		}
+		t.Stop()
+	}
+}
+
+// writeLines writes some or all of b and returns how much of it is done with.
+func writeLines(f *os.File, kind Kind, b []byte) (int, error) {
+	switch kind {
+	case Syslog:
+		return writeDatagrams(f, b)
+	case Stdout:
+		// Several processes may write to one pipe.
+		if len(b) > pipeBuf {
+			if i := bytes.LastIndexByte(b[:pipeBuf], '\n'); i >= 0 {
+				b = b[:i+1]
+			} else if i := bytes.IndexByte(b, '\n'); i >= 0 {
+				b = b[:i+1]
+			}
+		}
+	}
+	return f.Write(b)
+}
+
+func writeDatagrams(f *os.File, b []byte) (int, error) {
+	done := 0
+	for done < len(b) {
+		n := bytes.IndexByte(b[done:], '\n')
+		if n < 0 {
+			n = len(b) - done - 1
+		}
+		record := b[done : done+n]
+		if n > 0 && record[0] != '<' { // made before it was known that the log is syslog
+			record = append([]byte("<22>"), record...) // mail, info
+		}
+		// A record that is too long for the daemon is given up.
+		if _, err := f.Write(record); err != nil && !errors.Is(err, syscall.EMSGSIZE) {
+			return done, err
+		}
+		done += n + 1
+	}
+	return done, nil
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
