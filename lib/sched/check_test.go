@@ -6,8 +6,8 @@ import "testing"
 func check(t testing.TB, m *Machine) {
 	t.Helper()
 	bad := func(ok bool, what string, args ...any) {
-		t.Helper()
 		if !ok {
+			t.Helper()
 			t.Fatalf(what, args...)
 		}
 	}
