@@ -49,7 +49,7 @@ func patternFile(text string) ([]string, error) {
 		out   []string
 		first error
 	)
-	logicalLines(text, func(_ int, s string) {
+	Lines(text, func(_ int, s string) {
 		words, err := SplitList(s)
 		if err != nil && first == nil {
 			first = err

@@ -20,7 +20,7 @@ func ParseMain(file, text string) ([]Setting, Problems) {
 		problems Problems
 		at       = map[string]int{}
 	)
-	logicalLines(text, func(line int, s string) {
+	Lines(text, func(line int, s string) {
 		if blank(s[0]) {
 			problems = append(problems, Problem{Warning, file, line,
 				"the file starts with a continuation line, which is left out"})
@@ -60,11 +60,12 @@ func ParseMain(file, text string) ([]Setting, Problems) {
 	return kept, problems
 }
 
-// logicalLines calls f with each logical line of text and the number of its
-// first physical line. The parts are joined as they are, leading blanks
+// Lines calls f with each logical line of text, in the syntax that main.cf,
+// master.cf and the sources of tables share, and the number of its first
+// physical line. The parts are joined as they are, leading blanks
 // included, so that the words of a list stay apart. A line that starts with a
 // blank comes through only at the very start of the file.
-func logicalLines(text string, f func(line int, s string)) {
+func Lines(text string, f func(line int, s string)) {
 	var (
 		parts []string
 		start int

@@ -34,7 +34,7 @@ func ParseMaster(file, text string) ([]Service, Problems) {
 		services []Service
 		problems Problems
 	)
-	logicalLines(text, func(line int, s string) {
+	Lines(text, func(line int, s string) {
 		if blank(s[0]) {
 			problems = append(problems, Problem{Warning, file, line,
 				"the file starts with a continuation line, which is left out"})
