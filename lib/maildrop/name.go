@@ -1,0 +1,31 @@
+package maildrop
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"postrider/lib/mail"
+)
+
+// Dir is where the files are, below the queue directory.
+const Dir = "maildrop"
+
+// TempPrefix begins the name of a file that is still being written.
+const TempPrefix = ".new."
+
+// NewName makes the final name of a file. Names are never given twice, since cleanup
+// takes a name it knows for a message it has: random must come from the system's
+// source of randomness. A name has the form of a queue id, so that postqueue and
+// postsuper can show and take it.
+func NewName(now time.Time, random uint64) string {
+	var ids mail.IDs
+	return fmt.Sprintf("%s_%016x", ids.Next(now), random)
+}
+
+// ValidName says whether a file of this name is ours to read.
+func ValidName(name string) bool { return mail.QueueID(name).Valid() }
+
+// Temporary says whether name is that of a file that was not finished when the
+// directory was read.
+func Temporary(name string) bool { return strings.HasPrefix(name, TempPrefix) }
