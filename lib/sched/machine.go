@@ -132,7 +132,9 @@ func (m *Machine) wake(t *timer, flush bool) {
 
 // Next returns the next action, or false when there is nothing more to do
 // until the next event. A delivery is chosen only when it is asked for here,
-// so an event between two calls still counts for it.
+// so an event between two calls still counts for it. Suspend and MessageDone are
+// decided by the event before: they may come after a later Withdraw, whose word
+// then is the one that counts.
 func (m *Machine) Next() (Action, bool) {
 	if a, ok := m.out.take(); ok {
 		return a, true

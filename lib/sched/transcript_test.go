@@ -118,7 +118,7 @@ func actionLine(a Action) string {
 //	ok ENTRY...   fail ENTRY...   return ENTRY...
 //	down TRANSPORT   up TRANSPORT   pause TRANSPORT
 //	withdraw ID   flush
-//	dests   why ID   room   wake
+//	dests   why ID   room   wake   keep N (idle destinations)
 func (s *transcript) do(out *strings.Builder, words []string) error {
 	m := s.m
 	args := words[1:]
@@ -189,6 +189,10 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		}
 	case "room":
 		fmt.Fprintf(out, "room %d, %v next, %+v\n", m.Room(), m.Prefer(), m.Stats())
+	case "keep":
+		n, err := strconv.Atoi(args[0])
+		m.keep = n
+		return err
 	case "wake":
 		if at, ok := m.WakeAt(); ok {
 			fmt.Fprintf(out, "wake at %d\n", at/Time(time.Second))

@@ -35,6 +35,38 @@ func TestFailuresUntilDead(t *testing.T) {
 	}
 }
 
+// A step in one direction forgets the credit collected in the other.
+func TestFeedbackCredit(t *testing.T) {
+	tr := stock()
+	tr.CohortLimit, tr.InitialConcurrency, tr.ConcurrencyLimit = 0, 4, 0
+	tr.PositiveFeedback, tr.NegativeFeedback = Feedback{amount: 0.25}, Feedback{amount: 0.25}
+	m := New(Config{Transports: map[string]Transport{"smtp": tr}})
+	d := m.dest(m.transports["smtp"], &Recipient{NextHop: "a.example"})
+	d.busy = 4
+	for _, c := range []struct {
+		results string // + and -
+		want    int
+	}{
+		{"+++", 4}, {"+", 5}, // four quarters widen
+		{"-", 4}, {"---", 3}, // one failure narrows, and then the fourth
+		{"+++", 3}, {"-", 3}, {"+", 4}, // the other way it still takes four, and
+		{"-", 3},              // that forgot the credit: one failure narrows
+		{"++", 3}, {"---", 2}, // this forgets two successes:
+		{"+++", 2}, {"+", 3}, // four are needed again
+	} {
+		for _, r := range c.results {
+			if r == '+' {
+				m.succeeded(d)
+			} else {
+				m.failed(d, mail.Status{})
+			}
+		}
+		if d.window != c.want {
+			t.Fatalf("%s: window %d, want %d", c.results, d.window, c.want)
+		}
+	}
+}
+
 func TestParseFeedback(t *testing.T) {
 	for text, at4 := range map[string]float64{
 		"1": 1, "0": 0, "0.5": 0.5, "1/4": 0.25, " 1 / concurrency ": 0.25, "1/sqrt_concurrency": 0.5, "0.5/concurrency": 0.125,
