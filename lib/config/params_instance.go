@@ -10,6 +10,7 @@ var instanceParams = []Param{
 	str("mail_version", Version, "The version of this mail system."),
 	str("compatibility_level", "3.6", "Accepted for the sake of Postfix's main.cf; the defaults are always those of 3.6."),
 	computed("config_directory", func(e *expander) string { return e.dir }, "Where main.cf and master.cf are."),
+	list("alternate_config_directories", "", "Other configuration directories that a set-gid program may be told to use."),
 	str("queue_directory", "/var/spool/postrider", "The top of the queue."),
 	str("data_directory", "/var/lib/postrider", "Where data that can be made again is kept."),
 	str("daemon_directory", "/usr/libexec/postrider", "Where the daemon programs are."),
