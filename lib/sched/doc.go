@@ -3,9 +3,10 @@
 // passed), actions come out of Next (deliver, suspend, message done). It imports
 // lib/mail and the standard library, and it has no file, socket, clock,
 // goroutine or randomness: the same events give the same actions, which is what
-// the transcripts in testdata hold. One goroutine uses a Machine; every event
-// costs a constant number of list and heap steps, however many messages and
-// destinations there are.
+// the transcripts in testdata hold. One goroutine uses a Machine; an admission
+// or a result costs a few list and heap steps for each of its entries, however
+// many messages and destinations there are (a reload, a flush, an agent that is
+// gone or a destination that dies also touches what it is about).
 //
 // # The levels
 //
@@ -36,9 +37,9 @@
 // goes with the 3(p+1)th turn at the latest. So a small message behind one large
 // one, or behind any number of them, starts within nine starts of its transport
 // (commonly the first or second), and large mail is not starved by any flood of
-// small mail. Postfix's qmgr reaches a like bound by letting a
-// small job preempt a large one when that has earned delivery slots; rotation
-// needs no accounting and no search for a candidate.
+// small mail. Postfix's qmgr reaches a like bound by letting a small job preempt
+// a large one that has earned delivery slots; rotation needs no accounting and no
+// search for a candidate.
 //
 // # The window
 //

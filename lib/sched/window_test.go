@@ -35,6 +35,27 @@ func TestFailuresUntilDead(t *testing.T) {
 	}
 }
 
+// A success starts the count of failed cohorts anew.
+func TestSuccessClearsCohorts(t *testing.T) {
+	tr := stock()
+	tr.NegativeFeedback = Feedback{}
+	m := New(Config{Transports: map[string]Transport{"smtp": tr}})
+	d := m.dest(m.transports["smtp"], &Recipient{NextHop: "a.example"})
+	for range 4 {
+		m.failed(d, mail.Status{})
+	}
+	m.succeeded(d)
+	for range 4 {
+		m.failed(d, mail.Status{})
+	}
+	if d.dead {
+		t.Fatal("dead of failures before the last success")
+	}
+	if m.failed(d, mail.Status{}); !d.dead {
+		t.Fatal("alive after a cohort of failures")
+	}
+}
+
 // A step in one direction forgets the credit collected in the other.
 func TestFeedbackCredit(t *testing.T) {
 	tr := stock()
