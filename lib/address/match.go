@@ -1,0 +1,171 @@
+package address
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"postrider/lib/table"
+)
+
+// domainList is a pattern list such as mydestination or relay_domains: domains,
+// tables, "!" before what does not belong; the first pattern that matches
+// decides.
+type domainList struct {
+	below  bool            // example.com stands for what is below it too
+	names  map[string]rule // by pattern in lower case; the first of equal ones
+	tables []tableRule
+}
+
+type rule struct {
+	place int // in the list
+	not   bool
+}
+
+type tableRule struct {
+	rule
+	table table.Maps
+}
+
+func newDomainList(words []string, below bool, o table.Options) (*domainList, error) {
+	l := &domainList{below: below, names: map[string]rule{}}
+	var errs []error
+	for i, w := range words {
+		p, not := negated(w)
+		r := rule{i, not}
+		if strings.Contains(p, ":") && !strings.HasPrefix(p, "[") {
+			m, err := table.Open([]string{p}, o)
+			if err != nil {
+				errs = append(errs, err)
+			}
+			l.tables = append(l.tables, tableRule{r, m})
+			continue
+		}
+		p = strings.ToLower(p)
+		if _, ok := l.names[p]; !ok {
+			l.names[p] = r
+		}
+	}
+	return l, errors.Join(errs...)
+}
+
+// negated takes the "!" off a pattern.
+func negated(w string) (pattern string, not bool) {
+	for strings.HasPrefix(w, "!") {
+		w, not = w[1:], !not
+	}
+	return w, not
+}
+
+// match says whether the domain, in lower case, is in the list.
+func (l *domainList) match(ctx context.Context, domain string) (bool, error) {
+	best, found := rule{}, false
+	keys := table.DomainKeys(domain, true)
+	for i, k := range keys {
+		if i > 0 && !l.below {
+			k = "." + k
+		}
+		keys[i] = k
+		if r, ok := l.names[k]; ok && (!found || r.place < best.place) {
+			best, found = r, true
+		}
+	}
+	for _, t := range l.tables {
+		if found && best.place < t.place {
+			break
+		}
+		_, ok, err := t.table.First(ctx, keys)
+		if err != nil {
+			return false, err
+		}
+		if ok {
+			best, found = t.rule, true
+			break
+		}
+	}
+	return found && !best.not, nil
+}
+
+// networkList is a pattern list of client addresses such as mynetworks.
+type networkList []network
+
+type network struct {
+	prefix netip.Prefix
+	table  table.Maps
+	not    bool
+	err    error // the pattern is wrong: nothing after it can be known
+}
+
+func newNetworkList(words []string, o table.Options) (networkList, error) {
+	var (
+		l    networkList
+		errs []error
+	)
+	for _, w := range words {
+		p, not := negated(w)
+		n := network{not: not}
+		var err error
+		if i := strings.IndexByte(p, ':'); i > 0 && strings.Trim(p[:i], "abcdefghijklmnopqrstuvwxyz") == "" && !isHex(p) {
+			n.table, err = table.Open([]string{p}, o)
+		} else if n.prefix, err = parseNetwork(p); err != nil {
+			n.err = fmt.Errorf("%w: %v", table.ErrTemp, err)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		l = append(l, n)
+	}
+	return l, errors.Join(errs...)
+}
+
+// isHex tells an IPv6 address such as "fd00::/8" from "hash:/file".
+func isHex(p string) bool {
+	_, err := parseNetwork(p)
+	return err == nil
+}
+
+// parseNetwork reads "192.0.2.0/24", "192.0.2.1", "[2001:db8::]/32",
+// "[::1]" or, without brackets, "2001:db8::/32".
+func parseNetwork(p string) (netip.Prefix, error) {
+	text, bits, cut := strings.Cut(p, "/")
+	text = strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
+	ip, err := netip.ParseAddr(text)
+	if err != nil || ip.Zone() != "" {
+		return netip.Prefix{}, fmt.Errorf("bad network pattern: %s (write 192.0.2.0/24 or [2001:db8::]/32)", p)
+	}
+	if !cut {
+		ip = ip.Unmap()
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	n, err := netip.ParsePrefix(ip.String() + "/" + bits)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("bad network pattern: %s (the number after / is wrong)", p)
+	}
+	if n.Masked() != n {
+		return netip.Prefix{}, fmt.Errorf("non-null host address bits in %s, perhaps you should use %s instead", p, n.Masked())
+	}
+	return n, nil
+}
+
+func (l networkList) match(ctx context.Context, ip netip.Addr) (bool, error) {
+	ip = ip.Unmap().WithZone("")
+	for _, n := range l {
+		switch {
+		case n.err != nil:
+			return false, n.err
+		case n.table != nil:
+			_, ok, err := n.table.Lookup(ctx, ip.String())
+			if err != nil {
+				return false, err
+			}
+			if ok {
+				return !n.not, nil
+			}
+		case n.prefix.Contains(ip):
+			return !n.not, nil
+		}
+	}
+	return false, nil
+}

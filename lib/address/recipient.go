@@ -1,0 +1,33 @@
+package address
+
+import (
+	"context"
+	"strings"
+
+	"postrider/lib/table"
+)
+
+// Listed says whether the tables know the recipient of a route, and if not, in
+// what words the client hears of it ("User unknown in local recipient table").
+// Without tables for the class every recipient is taken to exist.
+func (r *Resolver) Listed(ctx context.Context, rt Route) (ok bool, reason string, err error) {
+	var maps table.Maps
+	switch rt.Class {
+	case Local:
+		maps, reason = r.localRecipients, "User unknown in local recipient table"
+		if strings.EqualFold(rt.Recipient.Local(), r.doubleBounce) {
+			return true, "", nil // local drops it: what bounces there is dropped
+		}
+	case Relay:
+		maps, reason = r.relayRecipients, "User unknown in relay recipient table"
+	}
+	if len(maps) == 0 {
+		return true, "", nil
+	}
+	keys := r.split.AddressKeys(rt.Recipient.Local(), rt.Recipient.Domain(), rt.Class == Local)
+	_, ok, err = maps.First(ctx, keys)
+	if ok || err != nil {
+		reason = ""
+	}
+	return ok, reason, err
+}

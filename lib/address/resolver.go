@@ -1,0 +1,134 @@
+package address
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"postrider/lib/config"
+	"postrider/lib/table"
+)
+
+// Resolver answers what addresses mean under one configuration.
+type Resolver struct {
+	myorigin, mydomain, myhostname                   string
+	emptyRecipient, doubleBounce                     string
+	bangPath, percentHack                            bool
+	appendOrigin, appendDomain                       bool
+	allowMinus, numericDomain                        bool
+	destination, relayDomains                        *domainList
+	networks                                         networkList
+	own                                              []netip.Addr // addresses that a literal [ip] is local for
+	localTransport, relayTransport, defaultTransport string
+	relayhost                                        string
+	transport, localRecipients, relayRecipients      table.Maps
+	split                                            table.Splitter
+}
+
+// mapParams are the parameters that name the tables of a Resolver;
+// patternParams are the pattern lists that may.
+var (
+	mapParams     = []string{"transport_maps", "local_recipient_maps", "relay_recipient_maps"}
+	patternParams = []string{"mydestination", "relay_domains", "mynetworks"}
+)
+
+// Files returns the paths of the tables that a Resolver for cfg reads, for
+// master to open and hand out.
+func Files(cfg *config.Config) []string {
+	var specs []string
+	for _, p := range mapParams {
+		specs = append(specs, cfg.List(p)...)
+	}
+	for _, p := range patternParams {
+		for _, w := range cfg.List(p) {
+			pattern, _ := negated(w)
+			specs = append(specs, pattern)
+		}
+	}
+	return table.Files(specs)
+}
+
+// New makes a Resolver. It can be used whatever the error, which says, for the
+// log, which tables could not be read and which patterns are wrong: what
+// depends on those is answered with table.ErrTemp.
+func New(cfg *config.Config, open table.Opener) (*Resolver, error) {
+	r := &Resolver{
+		myorigin:         cfg.String("myorigin"),
+		mydomain:         cfg.String("mydomain"),
+		myhostname:       cfg.String("myhostname"),
+		emptyRecipient:   cfg.String("empty_address_recipient"),
+		doubleBounce:     cfg.String("double_bounce_sender"),
+		bangPath:         cfg.Bool("swap_bangpath"),
+		percentHack:      cfg.Bool("allow_percent_hack"),
+		appendOrigin:     cfg.Bool("append_at_myorigin"),
+		appendDomain:     cfg.Bool("append_dot_mydomain"),
+		allowMinus:       cfg.Bool("allow_min_user"),
+		numericDomain:    cfg.Bool("resolve_numeric_domain"),
+		localTransport:   cfg.String("local_transport"),
+		relayTransport:   cfg.String("relay_transport"),
+		defaultTransport: cfg.String("default_transport"),
+		relayhost:        cfg.String("relayhost"),
+		own:              cfg.ProxyAddresses(),
+		split:            Splitter(cfg),
+	}
+	for _, p := range cfg.Addresses() {
+		r.own = append(r.own, p.Addr())
+	}
+	o := TableOptions(cfg, open)
+	parents := cfg.List("parent_domain_matches_subdomains")
+	errs := make([]error, 6)
+	r.destination, errs[0] = newDomainList(cfg.List("mydestination"), slices.Contains(parents, "mydestination"), o)
+	r.relayDomains, errs[1] = newDomainList(cfg.List("relay_domains"), slices.Contains(parents, "relay_domains"), o)
+	r.networks, errs[2] = newNetworkList(cfg.List("mynetworks"), o)
+	r.transport, errs[3] = table.Open(cfg.List("transport_maps"), o)
+	r.localRecipients, errs[4] = table.Open(cfg.List("local_recipient_maps"), o)
+	r.relayRecipients, errs[5] = table.Open(cfg.List("relay_recipient_maps"), o)
+	return r, errors.Join(errs...)
+}
+
+// TableOptions returns how the tables of cfg are opened.
+func TableOptions(cfg *config.Config, open table.Opener) table.Options {
+	return table.Options{Open: open, Aliases: append(slices.Clone(cfg.List("alias_maps")), cfg.List("alias_database")...)}
+}
+
+// Splitter returns how cfg divides user and extension.
+func Splitter(cfg *config.Config) table.Splitter {
+	return table.Splitter{
+		Delimiters:   cfg.String("recipient_delimiter"),
+		Whole:        []string{cfg.String("double_bounce_sender")},
+		OwnerRequest: cfg.Bool("owner_request_special"),
+	}
+}
+
+// Trusted says whether a client is in mynetworks.
+func (r *Resolver) Trusted(ctx context.Context, ip netip.Addr) (bool, error) {
+	return r.networks.match(ctx, ip)
+}
+
+// local says whether mail for the domain, in lower case, is delivered on this
+// machine: it is in mydestination, or a literal of one of our addresses.
+func (r *Resolver) local(ctx context.Context, domain string) (bool, error) {
+	if ip, ok := literal(domain); ok {
+		return slices.Contains(r.own, ip), nil
+	}
+	return r.destination.match(ctx, domain)
+}
+
+// literal reads [192.0.2.1] and [IPv6:2001:db8::1] (RFC 5321, 4.1.3).
+func literal(domain string) (netip.Addr, bool) {
+	if len(domain) < 3 || domain[0] != '[' || domain[len(domain)-1] != ']' {
+		return netip.Addr{}, false
+	}
+	text := domain[1 : len(domain)-1]
+	six := len(text) > 5 && strings.EqualFold(text[:5], "ipv6:")
+	if six {
+		text = text[5:]
+	}
+	ip, err := netip.ParseAddr(text)
+	if err != nil || ip.Zone() != "" || six && !ip.Is6() {
+		return netip.Addr{}, false
+	}
+	return ip.Unmap(), true
+}
