@@ -1,0 +1,103 @@
+package sendmail
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+)
+
+// Exit codes, from sysexits.h.
+const (
+	exUsage       = 64
+	exData        = 65
+	exUnavailable = 69
+	exSoftware    = 70
+	exOSErr       = 71
+	exTempFail    = 75
+	exConfig      = 78
+)
+
+// failure is an error with the exit code it leads to.
+type failure struct {
+	code int
+	text string
+}
+
+func (f *failure) Error() string { return f.text }
+
+func fail(code int, format string, args ...any) error {
+	return &failure{code, fmt.Sprintf(format, args...)}
+}
+
+// Main is the program.
+func Main() {
+	e := &env{name: "sendmail", stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	if len(os.Args) > 0 {
+		e.name, e.args = filepath.Base(os.Args[0]), os.Args[1:]
+	}
+	os.Exit(e.main())
+}
+
+// env is what a run may know and touch.
+type env struct {
+	name   string
+	args   []string
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+}
+
+func (e *env) main() int {
+	err := e.run()
+	if err == nil {
+		return 0
+	}
+	code := exSoftware
+	var f *failure
+	if errors.As(err, &f) {
+		code = f.code
+	}
+	fmt.Fprintf(e.stderr, "sendmail: fatal: %v\n", err)
+	return code
+}
+
+func (e *env) run() error {
+	o, err := parse(e.name, e.args)
+	if err != nil {
+		return err
+	}
+	switch o.mode {
+	case modeAliases:
+		fmt.Fprintln(e.stdout, "newaliases: nothing to rebuild: alias tables are read as text")
+		return nil
+	case modeNothing:
+		return nil
+	case modeQueue:
+		return o.execPostqueue()
+	}
+	return o.submit(e.stdin)
+}
+
+// caller is who runs the program.
+type caller struct {
+	login, fullName string
+	uid             int
+	known           bool
+}
+
+func whoami() caller {
+	c := caller{uid: os.Getuid(), login: "unknown"}
+	if u, err := user.LookupId(strconv.Itoa(c.uid)); err == nil {
+		c.login, c.fullName, c.known = u.Username, u.Name, true
+	}
+	return c
+}
+
+// fail is fail with Postfix's "login(uid): " before the text.
+func (c caller) fail(code int, format string, args ...any) error {
+	return fail(code, "%s(%d): %s", c.login, c.uid, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,211 @@
+package sendmail
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"postrider/lib/config"
+	"postrider/lib/getopt"
+	"postrider/lib/header"
+	"postrider/lib/mail"
+)
+
+// mode is what a run is for.
+type mode uint8
+
+const (
+	modeMail    mode = iota // -bm, the default
+	modeQueue               // -bp, -q, mailq: postqueue does it
+	modeAliases             // -bi, -I, newaliases
+	modeNothing             // -bh, -bH: there is no host status to show or purge
+)
+
+// options is the command line.
+type options struct {
+	mode       mode
+	queueArgs  []string // modeQueue: for postqueue
+	dir        string   // configuration directory
+	dirSet     bool     // by -C
+	sender     string   // -f, -r
+	senderSet  bool
+	fullName   string // -F
+	recipients []string
+	fromHeader bool // -t
+	ignoreDots bool // -i
+	body       mail.Body
+	envID      string
+	ret        string
+	notify     mail.Notify
+}
+
+// spec is Postfix's set of letters: those that other sendmails know are taken, and
+// do nothing where Postfix does nothing.
+const spec = "A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:q::tvx"
+
+func parse(name string, args []string) (*options, error) {
+	o := &options{}
+	switch name {
+	case "mailq":
+		o.list()
+	case "newaliases":
+		o.mode = modeAliases
+	}
+	opts, rest, err := getopt.Parse(args, spec)
+	if err != nil {
+		return nil, fail(exUsage, "%v (usage: sendmail [options] [recipient ...])", err)
+	}
+	for _, p := range opts {
+		if err := o.take(p.Letter, p.Arg); err != nil {
+			return nil, err
+		}
+	}
+	o.recipients = rest
+	if !o.dirSet {
+		o.dir = config.Dir("")
+	}
+	return o, nil
+}
+
+func (o *options) list() { o.mode, o.queueArgs = modeQueue, []string{"-p"} }
+
+func (o *options) take(letter byte, arg string) error {
+	switch letter {
+	case 'C': // a directory, or sendmail's file in it
+		o.dir, o.dirSet = arg, true
+		if st, err := os.Stat(arg); err == nil && !st.IsDir() {
+			o.dir = filepath.Dir(arg)
+		}
+	case 'F':
+		o.fullName = arg
+	case 'f', 'r':
+		o.sender, o.senderSet = arg, true
+	case 'i':
+		o.ignoreDots = true
+	case 'o':
+		o.ignoreDots = o.ignoreDots || arg == "i"
+	case 't':
+		o.fromHeader = true
+	case 'I':
+		o.mode = modeAliases
+	case 'b':
+		return o.takeMode(arg)
+	case 'q':
+		return o.takeQueue(arg)
+	case 'B':
+		switch strings.ToUpper(arg) {
+		case "7BIT":
+			o.body = mail.Body7Bit
+		case "8BITMIME":
+			o.body = mail.Body8Bit
+		default:
+			return fail(exUsage, "-B wants 7BIT or 8BITMIME, not %q", arg)
+		}
+	case 'N':
+		return o.takeNotify(arg)
+	case 'R':
+		switch ret := strings.ToUpper(arg); ret {
+		case "FULL", "HDRS":
+			o.ret = ret
+		default:
+			return fail(exUsage, "-R wants full or hdrs, not %q", arg)
+		}
+	case 'V':
+		if o.envID = xtext(arg); len(o.envID) > 100 {
+			return fail(exUsage, "-V: the envelope id is longer than 100 characters")
+		}
+	case 'X':
+		if strings.HasPrefix(arg, "V") {
+			return fail(exUnavailable, "-XV (VERP) is not supported")
+		}
+	}
+	return nil
+}
+
+func (o *options) takeMode(arg string) error {
+	switch arg {
+	case "m":
+	case "p":
+		o.list()
+	case "i":
+		o.mode = modeAliases
+	case "h", "H":
+		o.mode = modeNothing
+	case "s":
+		return fail(exUnavailable, "-bs (SMTP on standard input) is not supported yet: connect to the SMTP port, or give the message to sendmail as it is")
+	case "v":
+		return fail(exUnavailable, "-bv is not supported")
+	case "d", "l":
+		return fail(exUnavailable, "-b%s: start the mail system with \"postrider start\"", arg)
+	default:
+		return fail(exUsage, "unsupported: -b%.20s", arg)
+	}
+	return nil
+}
+
+func (o *options) takeQueue(arg string) error {
+	switch {
+	case arg == "":
+		o.mode, o.queueArgs = modeQueue, []string{"-f"}
+	case arg[0] == 'I' && len(arg) > 1:
+		o.mode, o.queueArgs = modeQueue, []string{"-i", arg[1:]}
+	case arg[0] >= '0' && arg[0] <= '9': // an interval: qmgr has its own
+	default:
+		return fail(exUnavailable, "-q%.20s is not supported: only -q and -qIid are", arg)
+	}
+	return nil
+}
+
+func (o *options) takeNotify(arg string) error {
+	for _, w := range strings.Split(strings.ToLower(arg), ",") {
+		switch w {
+		case "never":
+			o.notify |= mail.NotifyNever
+		case "success":
+			o.notify |= mail.NotifySuccess
+		case "failure":
+			o.notify |= mail.NotifyFailure
+		case "delay":
+			o.notify |= mail.NotifyDelay
+		default:
+			return fail(exUsage, "-N wants never, or success, failure and delay with commas between, not %q", arg)
+		}
+	}
+	if o.notify&mail.NotifyNever != 0 && o.notify != mail.NotifyNever {
+		return fail(exUsage, "-N: never cannot be combined")
+	}
+	return nil
+}
+
+// xtext encodes per RFC 3461, section 4.
+func xtext(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= ' ' || c >= 0x7f || c == '+' || c == '=' {
+			b.Write([]byte{'+', hex[c>>4], hex[c&15]})
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// from is the envelope sender: -f, which may be empty and may have a phrase, or the
+// caller's login name.
+func (o *options) from(c caller) (mail.Address, error) {
+	if !o.senderSet {
+		if !c.known {
+			return "", c.fail(exOSErr, "no passwd entry for this uid: name the sender with -f")
+		}
+		return mail.Address(c.login), nil
+	}
+	if strings.Trim(o.sender, " <>") == "" {
+		return "", nil
+	}
+	list, err := header.Addresses(nil, []byte(o.sender), 0)
+	if err != nil || len(list) != 1 {
+		return "", c.fail(exUsage, "-f option specified malformed sender: %q", o.sender)
+	}
+	return list[0], nil
+}

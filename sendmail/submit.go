@@ -1,0 +1,181 @@
+package sendmail
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"postrider/lib/config"
+	"postrider/lib/header"
+	"postrider/lib/maildrop"
+)
+
+var errTooBig = errors.New("message file too big")
+
+// submit reads the message from stdin and gives it to postdrop.
+func (o *options) submit(stdin io.Reader) error {
+	who := whoami()
+	c, err := config.LoadMain(o.dir)
+	if err != nil {
+		return who.fail(exConfig, "%v", err)
+	}
+	s := &maildrop.Submission{FullName: o.name(who), Body: o.body, EnvID: o.envID, Ret: o.ret, Notify: o.notify}
+	if s.Sender, err = o.from(who); err != nil {
+		return err
+	}
+	for _, a := range o.recipients {
+		s.Recipients, _ = header.Addresses(s.Recipients, []byte(a), 0)
+	}
+	if !o.fromHeader && len(s.Recipients) == 0 {
+		return who.fail(exUsage, "Recipient addresses must be specified on the command line or via the -t option")
+	}
+
+	in := newInput(stdin, o.ignoreDots)
+	t, err := readTop(in, o.fromHeader, c.Int("message_size_limit"))
+	switch {
+	case errors.Is(err, errTooBig):
+		return who.fail(exUnavailable, "%v", err)
+	case err != nil:
+		return who.fail(exData, "error reading input: %v", err)
+	}
+	if s.Recipients = append(s.Recipients, t.recipients...); len(s.Recipients) == 0 {
+		return who.fail(exUsage, "No recipient addresses found in message header")
+	}
+	for _, a := range s.Recipients {
+		if len(a) > maildrop.MaxString {
+			return who.fail(exData, "recipient address of %d bytes: %.40q...", len(a), a)
+		}
+	}
+	if limit := c.Int("hopcount_limit"); limit > 0 && t.received >= limit {
+		return who.fail(exUnavailable, "too many hops: the message has %d Received: headers", t.received)
+	}
+	return o.postdrop(who, c, s, t, in)
+}
+
+// name is the sender's full name: -F, else $NAME, else what passwd says.
+func (o *options) name(who caller) string {
+	name := o.fullName
+	if name == "" {
+		name = os.Getenv("NAME")
+	}
+	if name == "" {
+		name = who.fullName
+	}
+	name = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, name)
+	if len(name) > 256 {
+		name = name[:256]
+	}
+	return name
+}
+
+// postdrop runs postdrop and writes the message to it. Only a message that was read
+// to its end gets the end record without which postdrop drops everything.
+func (o *options) postdrop(who caller, c *config.Config, s *maildrop.Submission, t *top, in *input) error {
+	cmd := exec.Command(command(c, "postdrop"), o.args("-r")...)
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	pipe, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return who.fail(exUnavailable, "cannot run postdrop: %v", err)
+	}
+	readErr := copyMessage(pipe, s, t, in)
+	pipe.Close()
+	waitErr := cmd.Wait()
+	if readErr != nil {
+		return who.fail(exData, "error reading input: %v", readErr)
+	}
+	code, text, ok := report(out.Bytes())
+	switch {
+	case ok && code == 0 && waitErr == nil:
+		return nil
+	case ok && code > 0:
+		return who.fail(code, "%s", text)
+	}
+	if line, _, _ := strings.Cut(strings.TrimSpace(complaint.String()), "\n"); line != "" {
+		return who.fail(exTempFail, "postdrop: %s", line)
+	}
+	return who.fail(exTempFail, "error writing queue file: postdrop: %v", waitErr)
+}
+
+// copyMessage writes the message. An error of the pipe is not returned: postdrop
+// says why it went.
+func copyMessage(pipe io.Writer, s *maildrop.Submission, t *top, in *input) error {
+	b := bufio.NewWriterSize(pipe, 64<<10)
+	defer b.Flush()
+	w := maildrop.NewWriter(b, s)
+	if _, err := w.Write(t.content); err != nil {
+		return nil
+	}
+	buf := make([]byte, 0, 2*maildrop.MaxPiece)
+	for {
+		var err error
+		buf, err = in.next(buf)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if err == io.EOF || len(buf) >= maildrop.MaxPiece {
+			if _, werr := w.Write(buf); werr != nil {
+				return nil
+			}
+			buf = buf[:0]
+		}
+		if err == io.EOF {
+			w.Close()
+			return nil
+		}
+	}
+}
+
+// report reads postdrop's line: an exit code, a space, a text.
+func report(b []byte) (code int, text string, ok bool) {
+	line, _, ok := strings.Cut(string(b), "\n")
+	word, text, _ := strings.Cut(line, " ")
+	code, err := strconv.Atoi(word)
+	return code, text, ok && err == nil && code >= 0 && code < 256
+}
+
+// args adds the configuration directory to another program's arguments.
+func (o *options) args(args ...string) []string {
+	if o.dir != config.DefaultDir {
+		args = append(args, "-c", o.dir)
+	}
+	return args
+}
+
+// command finds another command: in command_directory when main.cf sets it, else
+// beside this program.
+func command(c *config.Config, name string) string {
+	if _, set := c.Set("command_directory"); !set {
+		if self, err := os.Executable(); err == nil {
+			return filepath.Join(filepath.Dir(self), name)
+		}
+	}
+	return filepath.Join(c.String("command_directory"), name)
+}
+
+// execPostqueue becomes postqueue.
+func (o *options) execPostqueue() error {
+	c, err := config.LoadMain(o.dir)
+	if err != nil {
+		return fail(exConfig, "%v", err)
+	}
+	path := command(c, "postqueue")
+	err = unix.Exec(path, append([]string{"postqueue"}, o.args(o.queueArgs...)...), os.Environ())
+	return fail(exUnavailable, "cannot run %s: %v", path, err)
+}
