@@ -113,6 +113,9 @@ func (d *Daemon) grant(m *proto.Grant, fd int) error {
 		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		if d.config.Load() == nil {
+			d.first = append(d.first, m.Name)
+		}
 		d.call(func() {
 			d.mu.Lock()
 			f := d.onPartner

@@ -41,6 +41,7 @@ type Daemon struct {
 	onReload  func()
 	ready     bool
 	pending   []func() // what waits for Ready
+	first     []string // partners of the first round
 	calls     chan func()
 	stopped   bool
 	until     time.Time // when the grace of a stop ends
@@ -142,6 +143,10 @@ func (d *Daemon) OnPartner(f func(name string, sock *net.UnixConn)) {
 	defer d.mu.Unlock()
 	d.onPartner = f
 }
+
+// Partners returns the names of the partners that master gave before the first
+// Go: those that were alive when this daemon was started.
+func (d *Daemon) Partners() []string { return d.first }
 
 // OnReload sets what is called when Config, Listeners and files have become
 // new. To be set before Ready.

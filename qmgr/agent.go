@@ -1,0 +1,206 @@
+package qmgr
+
+import (
+	"fmt"
+	"hash/crc32"
+	"net"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"postrider/lib/disk"
+	"postrider/lib/ipc"
+	"postrider/lib/proto"
+	"postrider/lib/spool"
+)
+
+// agent is one connected delivery agent. Its fields belong to the owner, except
+// conn, which may be used by all, and the outbox with its lock.
+type agent struct {
+	m       *manager
+	name    string // partner name: "smtp.0", "local"
+	program string // "smtp"
+	conn    *ipc.Conn
+	busy    int // deliveries in hand
+
+	mu     sync.Mutex
+	filled sync.Cond
+	out    []outgoing
+	closed bool
+}
+
+// outgoing is something on its way to the agent's writer: a request, to which the
+// writer adds the content, or acknowledgements.
+type outgoing struct {
+	req *proto.Deliver
+	msg *spool.Message
+	ack []proto.DeliveryID
+}
+
+// connect greets an agent and then reads what it reports, in a goroutine of its
+// own. The owner hears of the hello, of results and of the end.
+func (m *manager) connect(name string, sock *net.UnixConn) {
+	a := &agent{m: m, name: name, conn: ipc.New(sock, 0)}
+	a.filled.L = &a.mu
+	data, err := a.conn.Greet(ipc.Hello{Protocol: proto.DeliverName, Version: proto.DeliverVersion})
+	var hello proto.AgentHello
+	if err == nil {
+		err = hello.Decode(data)
+	}
+	if err != nil {
+		a.conn.Close()
+		m.post(func() { m.unknown(name) })
+		return
+	}
+	a.program = hello.Program
+	m.post(func() { m.agentUp(a, &hello) })
+	go a.write()
+	err = a.read()
+	a.conn.Close()
+	a.mu.Lock()
+	a.closed = true
+	a.filled.Signal()
+	a.mu.Unlock()
+	m.post(func() { m.agentDown(a, err) })
+}
+
+// read passes on every result of a read at once.
+func (a *agent) read() error {
+	for {
+		var batch []proto.Result
+		for {
+			f, err := a.conn.Next()
+			if err != nil {
+				return err
+			}
+			f.CloseFDs()
+			var r proto.Result
+			if f.Type != proto.TypeResult {
+				return fmt.Errorf("frame type %d from %s: %w", f.Type, a.name, ipc.ErrFrame)
+			}
+			if err := r.Decode(f.Payload); err != nil {
+				return err
+			}
+			batch = append(batch, r)
+			if !a.conn.Buffered() {
+				break
+			}
+		}
+		a.m.post(func() { a.m.results(a, batch) })
+	}
+}
+
+// send gives a request to the writer.
+func (a *agent) send(req *proto.Deliver, msg *spool.Message) {
+	a.busy++
+	a.queue(outgoing{req: req, msg: msg})
+}
+
+// ack tells the agent that results are written down.
+func (a *agent) ack(ids []proto.DeliveryID) { a.queue(outgoing{ack: ids}) }
+
+// queue never blocks: what is in hand is bounded by the transports' slots.
+func (a *agent) queue(o outgoing) {
+	a.mu.Lock()
+	a.out = append(a.out, o)
+	a.filled.Signal()
+	a.mu.Unlock()
+}
+
+// write adds the content to requests and sends them.
+func (a *agent) write() {
+	var buf []byte
+	var batch []outgoing
+	for {
+		a.mu.Lock()
+		for len(a.out) == 0 && !a.closed {
+			a.filled.Wait()
+		}
+		if a.closed {
+			a.mu.Unlock()
+			return
+		}
+		batch, a.out = a.out, batch[:0]
+		a.mu.Unlock()
+		for i := range batch {
+			o := &batch[i]
+			if o.ack != nil {
+				a.conn.Send(proto.TypeAck, &proto.Ack{IDs: o.ack}) // a failure is heard by read
+				continue
+			}
+			var err error
+			if buf, err = a.put(o, buf); err != nil {
+				req := o.req
+				a.m.post(func() { a.m.unreadable(req.ID, err) })
+			}
+		}
+		clear(batch)
+	}
+}
+
+// put sends one request with its content: inline when small, as a descriptor of
+// the message's own file, or as a sealed memory file. The error is about the
+// content only.
+func (a *agent) put(o *outgoing, buf []byte) ([]byte, error) {
+	q := a.m.spool
+	if o.msg.Large != "" {
+		f, err := q.OpenLarge(o.msg)
+		if err != nil {
+			return buf, err
+		}
+		defer f.Close()
+		file, ok := disk.Descriptor(f)
+		if !ok {
+			return buf, fmt.Errorf("qmgr: %s: no descriptor", o.msg.Large)
+		}
+		o.req.CRC = o.msg.CRC
+		return buf, a.sendFile(o.req, file)
+	}
+	b, buf, err := q.ReadContent(o.msg, buf)
+	if err != nil {
+		return buf, err
+	}
+	o.req.CRC = crc32.Checksum(b, castagnoli)
+	if len(b) <= proto.InlineMax {
+		o.req.Inline, o.req.Content = true, b
+		a.conn.Send(proto.TypeDeliver, o.req)
+	} else {
+		f, err := sealed(b)
+		if err != nil {
+			return buf, err
+		}
+		defer f.Close()
+		return buf, a.sendFile(o.req, f)
+	}
+	return buf, nil
+}
+
+func (a *agent) sendFile(req *proto.Deliver, f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(fd uintptr) { a.conn.SendFDs(proto.TypeDeliver, req, int(fd)) })
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sealed makes a memory file of b that nobody can change any more: an agent that is
+// taken over cannot alter what another one of the same message reads.
+func sealed(b []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("content", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("qmgr: memory file: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "content")
+	if _, err = f.Write(b); err == nil {
+		const seals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("qmgr: memory file: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,149 @@
+package qmgr
+
+import (
+	"postrider/lib/mail"
+	"postrider/lib/maillog"
+	"postrider/lib/proto"
+	"postrider/lib/sched"
+)
+
+// bounceService is master.cf's name of the agent that writes reports.
+const bounceService = "bounce"
+
+// What bounce is asked for, as the next hop of a delivery to it.
+const (
+	reportFailure = "failure"
+	reportDelay   = "delay"
+)
+
+// conclude ends a pass: the scheduler has nothing of msg any more. What failed for
+// good is reported first, in one report; what is left is filed for its next time,
+// or, when its time is up, fails too.
+func (m *manager) conclude(msg *message) {
+	if msg.gone {
+		m.spool.Finish(msg.Message)
+		m.forget(msg)
+		return
+	}
+	if msg.corrupt != "" {
+		m.quarantine(msg)
+		return
+	}
+	if msg.count(trying) > 0 && !m.stopping && !m.spool.IsHeld(msg.Ref) {
+		m.schedule(sched.Deferred, msg) // withdrawn by a reload: routed anew
+		return
+	}
+	if msg.count(replaced)+msg.count(foreign) > 0 {
+		msg.idle = true // resume comes back here
+		return
+	}
+	now := m.spool.Now()
+	if msg.State.Since.IsZero() {
+		msg.State.Since = now
+	}
+	m.expire(msg)
+	if !msg.reported && msg.count(failed) > 0 {
+		msg.reported = true
+		m.report(msg, reportFailure, msg.numbers(failed))
+		return
+	}
+	if m.delayed(msg) {
+		msg.warning = true
+		m.report(msg, reportDelay, msg.numbers(deferred))
+		return
+	}
+
+	retry := m.set.sched.Retry
+	next := now.Add(retry.Next(stime(msg.State.Since), stime(now)).Sub(stime(now)))
+	groups := msg.groups(now, next)
+	if len(groups) == 0 {
+		m.log.Event(maillog.Removed{Queue: msg.Envelope.ID})
+		m.spool.Finish(msg.Message)
+		m.forget(msg)
+		return
+	}
+	s := msg.State
+	s.Done, s.Groups = msg.done(), groups
+	m.spool.Put(msg.Message, s)
+	m.forget(msg)
+}
+
+// expire makes every recipient that is left fail when the message is too old: at
+// the end of a pass that tried something, never on hold.
+func (m *manager) expire(msg *message) {
+	may := false
+	for i := range msg.rcpts {
+		may = may || msg.rcpts[i].state == deferred && msg.rcpts[i].mayFail
+	}
+	old := m.set.sched.Retry.Expired(stime(msg.State.Since), m.now(), msg.Envelope.Sender == "")
+	if !may || !old && !msg.State.Expired || m.spool.IsHeld(msg.Ref) {
+		return
+	}
+	m.log.Event(maillog.Expired{Queue: msg.Envelope.ID, From: msg.Envelope.Sender, Forced: msg.State.Expired})
+	for i := range msg.rcpts {
+		if r := &msg.rcpts[i]; r.state == deferred || r.state == resting {
+			r.state, r.status.Class = failed, mail.Bounced
+		}
+	}
+}
+
+// delayed says whether the sender is to be warned now (delay_warning_time).
+func (m *manager) delayed(msg *message) bool {
+	w := m.set.delayWarning
+	return w > 0 && msg.State.Notices == 0 && !msg.warning && msg.Envelope.Sender != "" &&
+		msg.count(deferred) > 0 && m.spool.Now().Sub(msg.State.Since) >= w
+}
+
+// report gives recipients to bounce, as one delivery.
+func (m *manager) report(msg *message, kind string, numbers []uint32) {
+	rs := make([]sched.Recipient, len(numbers))
+	for i, n := range numbers {
+		rs[i] = sched.Recipient{Index: n, Transport: bounceService, NextHop: kind}
+	}
+	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: sched.Deferred, Recipients: rs})
+}
+
+// reported takes bounce's answer for one recipient.
+func (m *manager) reported(msg *message, r *proto.RecipientResult) {
+	rc := &msg.rcpts[r.Index]
+	switch {
+	case msg.warning && rc.state != failed:
+		if r.Status.Class == mail.Sent {
+			msg.State.Notices = 1
+		}
+	case r.Replaced:
+		if rc.state == failed {
+			rc.state = replaced
+		}
+	case r.Status.Class == mail.Sent: // no report is due: the null sender, or NOTIFY
+		rc.state = finished
+		m.touch(msg)
+	default: // could not be queued: reported again in a later pass
+	}
+}
+
+// resume goes on with a message that waited for recipients outside the scheduler.
+func (m *manager) resume(msg *message) {
+	if msg.idle && msg.count(replaced)+msg.count(foreign) == 0 {
+		msg.idle = false
+		m.conclude(msg)
+	}
+}
+
+// quarantine moves a message whose content is damaged to corrupt/ (S5).
+func (m *manager) quarantine(msg *message) {
+	m.log.Warnf("saving corrupt message %s to queue corrupt: %s", msg.Envelope.ID, msg.corrupt)
+	if err := m.spool.Corrupt(msg.Message, msg.corrupt); err != nil {
+		m.log.Errorf("%s: cannot be moved to corrupt/, left as it is: %v", msg.Envelope.ID, err)
+		m.later(msg.Message, m.spool.Now().Add(m.set.sched.Retry.MaxBackoff))
+	}
+	m.forget(msg)
+}
+
+// reroute resolves every recipient anew that is not in hand. What waits comes back
+// to conclude, which schedules it again.
+func (m *manager) reroute() {
+	for _, msg := range m.active {
+		m.machine.Withdraw(m.now(), msg.id)
+	}
+}

@@ -1,0 +1,132 @@
+package qmgr
+
+import (
+	"strings"
+	"time"
+
+	"postrider/lib/mail"
+	"postrider/lib/proto"
+	"postrider/lib/sched"
+	"postrider/lib/slot"
+)
+
+// delivery is one that an agent has in hand. One that an earlier qmgr asked for has
+// no entry.
+type delivery struct {
+	entry      sched.EntryID
+	ref        slot.Ref
+	msg        *message // nil when it has no entry
+	agent      *agent
+	service    string
+	recipients []uint32
+}
+
+// dispatch does what the scheduler decided. A delivery for which the log has no
+// room waits, and the others behind it: no attempt starts whose result could not be
+// written down.
+func (m *manager) dispatch() {
+	for len(m.stalled) > 0 {
+		if !m.deliver(m.stalled[0]) {
+			return
+		}
+		m.stalled = m.stalled[1:]
+	}
+	for {
+		a, ok := m.machine.Next()
+		if !ok {
+			return
+		}
+		msg := m.active[a.Msg]
+		if msg == nil {
+			continue
+		}
+		switch a.Kind {
+		case sched.Deliver:
+			if !m.deliver(a) {
+				m.stalled = append(m.stalled, a)
+				return
+			}
+		case sched.Suspend:
+			m.suspend(msg, a)
+		case sched.MessageDone:
+			m.conclude(msg)
+		}
+	}
+}
+
+// deliver hands an entry to an agent; false when the log has no room for it.
+func (m *manager) deliver(a sched.Action) bool {
+	msg := m.active[a.Msg]
+	if msg == nil {
+		m.machine.Result(m.now(), a.Entry, sched.HopResult{OK: true})
+		return true
+	}
+	if !m.spool.Reserve(msg.Message, len(a.Recipients)) {
+		return false
+	}
+	ag := m.agentFor(m.set.program(a.Transport))
+	if ag == nil { // it died a moment ago; the transport pauses until the next is there
+		m.machine.Return(m.now(), a.Entry)
+		m.machine.TransportPause(m.now(), a.Transport)
+		return true
+	}
+	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, agent: ag, service: a.Transport, recipients: a.Recipients}
+	m.inHand[a.Entry] = d
+	ag.send(m.request(d, a.NextHop), msg.Message)
+	return true
+}
+
+// request says to the agent what is to be done; the content is added by the
+// agent's writer.
+func (m *manager) request(d *delivery, nextHop string) *proto.Deliver {
+	env := d.msg.Envelope
+	p := &proto.Deliver{
+		ID: proto.DeliveryID{Epoch: m.epoch, Seq: uint64(d.entry)}, Service: d.service, NextHop: nextHop,
+		Queue: env.ID, File: d.msg.Ref.File, Slot: d.msg.Ref.Slot,
+		Sender: env.Sender, EnvID: env.EnvID, Ret: env.Ret, Body: env.Body, UTF8: env.UTF8, Client: env.Client,
+		Arrival: env.Arrival, Active: d.msg.active, Handed: time.Now(), Size: d.msg.Size,
+		Recipients: make([]proto.DeliverRecipient, 0, len(d.recipients)),
+	}
+	for _, n := range d.recipients {
+		r := proto.DeliverRecipient{Index: n, Recipient: env.Recipients[n]}
+		if d.service == bounceService {
+			r.Status = d.msg.rcpts[n].status
+		}
+		p.Recipients = append(p.Recipients, r)
+	}
+	return p
+}
+
+// suspend defers recipients whose destination is not tried now.
+func (m *manager) suspend(msg *message, a sched.Action) {
+	st := a.Reason
+	st.Class = mail.Deferred
+	up := m.agentFor(m.set.program(a.Transport)) != nil
+	if up && !strings.HasPrefix(st.Text, suspended) {
+		st.Text = suspended + st.Text
+	}
+	for _, n := range a.Recipients {
+		r := &msg.rcpts[n]
+		if a.Transport == bounceService {
+			continue // stays failed, and is reported in a later pass
+		}
+		if r.state == trying {
+			m.settle(msg, n, st, false)
+			r.mayFail = up // the destination was tried, if not with this message
+		}
+	}
+}
+
+// suspended begins the reason of what is deferred without an attempt (Postfix).
+const suspended = "delivery temporarily suspended: "
+
+// again gives recipients whose agent died back to the wheel, due at once: an
+// attempt that nobody knows the end of is no attempt.
+func (m *manager) again(msg *message, numbers []uint32) {
+	due := m.spool.Now().Add(time.Second)
+	for _, n := range numbers {
+		if r := &msg.rcpts[n]; r.state == trying || r.state == foreign {
+			r.state, r.tried, r.due = deferred, false, due
+		}
+	}
+}

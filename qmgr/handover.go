@@ -1,0 +1,168 @@
+package qmgr
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"postrider/lib/mail"
+	"postrider/lib/proto"
+	"postrider/lib/sched"
+)
+
+// unknown forgets a partner that never said hello.
+func (m *manager) unknown(name string) { delete(m.known, name) }
+
+// start begins to work once every agent that was given to us has said hello, or has
+// had five seconds to, and what the journal held before us is readable: nothing may
+// start before we know what is in hand.
+func (m *manager) start() {
+	if m.started || len(m.known) > 0 && time.Now().Before(m.deadline) {
+		return
+	}
+	m.started = true
+	for name := range m.known {
+		m.log.Warnf("%s has not said hello in time", name)
+	}
+	// A dead writer's journal is tailed to its end before the first attempt.
+	for m.tail() > 0 {
+		if m.parked.len() >= parkedMax {
+			m.park()
+		}
+	}
+}
+
+// agentUp takes an agent that said hello, with what it has in hand from before.
+func (m *manager) agentUp(a *agent, hello *proto.AgentHello) {
+	delete(m.known, a.name)
+	if old := m.agents[a.name]; old != nil {
+		m.agentDown(old, nil)
+	}
+	m.agents[a.name] = a
+	for i := range hello.InHand {
+		h := &hello.InHand[i]
+		if h.ID.Epoch == m.epoch {
+			continue
+		}
+		ref := place(h.File, h.Slot)
+		if m.held[ref] == nil {
+			m.held[ref] = map[uint32]*agent{}
+		}
+		for _, n := range h.Recipients {
+			m.held[ref][n] = a
+		}
+		if msg := m.byRef[ref]; msg != nil {
+			m.applyForeign(msg)
+		}
+	}
+	if m.stopping {
+		return
+	}
+	for name := range m.set.sched.Transports {
+		if m.set.program(name) == a.program {
+			m.machine.TransportUp(m.now(), name)
+		}
+	}
+}
+
+// agentDown takes back what an agent had in hand that is gone. What bounce and
+// local had may be in the journal already: it waits until cleanup has said so.
+func (m *manager) agentDown(a *agent, err error) {
+	if m.agents[a.name] != a {
+		return
+	}
+	if err != nil && !errors.Is(err, io.EOF) && !m.stopping {
+		m.log.Warnf("lost connection with %s: %v", a.name, err)
+	}
+	delete(m.agents, a.name)
+	delete(m.acks, a)
+	if m.agentFor(a.program) == nil {
+		for name := range m.set.sched.Transports {
+			if m.set.program(name) == a.program {
+				m.machine.TransportPause(m.now(), name)
+			}
+		}
+	}
+	var gone []*delivery
+	for _, d := range m.inHand {
+		if d.agent == a {
+			gone = append(gone, d)
+		}
+	}
+	for ref, h := range m.held {
+		d := &delivery{ref: ref, agent: a}
+		for n, who := range h {
+			if who == a {
+				d.recipients = append(d.recipients, n)
+			}
+		}
+		if len(d.recipients) > 0 {
+			gone = append(gone, d)
+		}
+	}
+	if submits(a.program) {
+		m.lost[a.name] = append(m.lost[a.name], gone...)
+		m.askDrain(a.name)
+		return
+	}
+	m.takeBack(gone)
+}
+
+// submits says whether a program hands mail to cleanup as part of a delivery.
+func submits(program string) bool { return program == "bounce" || program == "local" }
+
+// takeBack gives the recipients of lost deliveries to the wheel.
+func (m *manager) takeBack(gone []*delivery) {
+	for _, d := range gone {
+		if d.entry == 0 {
+			for _, n := range d.recipients {
+				delete(m.held[d.ref], n)
+			}
+			if len(m.held[d.ref]) == 0 {
+				delete(m.held, d.ref)
+			}
+			if msg := m.byRef[d.ref]; msg != nil {
+				m.again(msg, d.recipients)
+				m.resume(msg)
+			}
+			continue
+		}
+		delete(m.inHand, d.entry)
+		m.again(d.msg, d.recipients)
+		m.machine.Result(m.now(), d.entry, sched.HopResult{Reason: mail.Status{
+			Class: mail.Deferred, DSN: "4.3.0", Text: "unknown mail transport error"}})
+	}
+}
+
+// agentFor returns the least busy agent of a program, or nil.
+func (m *manager) agentFor(program string) *agent {
+	var best *agent
+	for _, a := range m.agents {
+		if a.program == program && (best == nil || a.busy < best.busy) {
+			best = a
+		}
+	}
+	return best
+}
+
+// unreadable takes a delivery whose content could not be read: damage goes to
+// corrupt/, anything else is tried again later.
+func (m *manager) unreadable(id proto.DeliveryID, err error) {
+	d := m.inHand[sched.EntryID(id.Seq)]
+	if d == nil {
+		return
+	}
+	delete(m.inHand, d.entry)
+	d.agent.busy--
+	m.log.Warnf("%s: content: %v", d.msg.Envelope.ID, err)
+	if damaged(err) {
+		d.msg.corrupt = err.Error()
+	}
+	for _, n := range d.recipients {
+		if r := &d.msg.rcpts[n]; r.state == trying {
+			r.state = deferred
+			r.status = mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "queue file read error"}
+		}
+	}
+	m.machine.Result(m.now(), d.entry, sched.HopResult{OK: true})
+}

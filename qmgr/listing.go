@@ -1,0 +1,133 @@
+package qmgr
+
+import (
+	"errors"
+	"io"
+	"slices"
+
+	"postrider/lib/proto"
+	"postrider/lib/slot"
+	"postrider/lib/spool"
+)
+
+// The names of the queues, as operators know them.
+const (
+	inIncoming = "incoming"
+	inActive   = spool.InActive
+	inDeferred = spool.InDeferred
+	inHold     = spool.InHold
+)
+
+// listBatch is how many messages the owner is asked about at a time.
+const listBatch = 64
+
+// list answers a listing from a snapshot. Only about messages in memory is the owner
+// asked, a few at a time.
+func (o *operator) list(l *proto.List) proto.Done {
+	if !ask(o.m, func() bool { return o.m.mayList(o.peer) }) {
+		return proto.Done{Code: exNoPerm, Text: "you are not allowed to view the mail queue"}
+	}
+	var n uint64
+	err := o.each(l.Queues, l.IDs, func(items []*listed) error {
+		for _, it := range items {
+			n++
+			if err := o.send(proto.TypeItem, &it.Item); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return proto.Done{Code: exTempFail, Text: "listing the queue: " + err.Error()}
+	}
+	return proto.Done{Count: n}
+}
+
+// listed is a message as an operator sees it, with what verbs need.
+type listed struct {
+	proto.Item
+	target spool.Target
+	found  *spool.Item
+}
+
+// each calls f with the messages in the named queues (all when there is none) and
+// with the given ids (all when there is none), some at a time.
+func (o *operator) each(queues, ids []string, f func([]*listed) error) error {
+	snap := ask(o.m, o.m.spool.Snapshot)
+	defer snap.Close()
+	wanted := map[string]bool{}
+	for _, id := range ids {
+		wanted[id] = true
+	}
+	var batch []*listed
+	flush := func() error {
+		ask(o.m, func() bool { o.m.describe(batch); return true })
+		out := batch[:0]
+		for _, it := range batch {
+			if len(queues) == 0 || slices.Contains(queues, it.Queue) {
+				out = append(out, it)
+			}
+		}
+		batch = batch[:0:0]
+		return f(out)
+	}
+	for {
+		it, err := snap.Next()
+		if errors.Is(err, io.EOF) {
+			return flush()
+		}
+		if err != nil {
+			return err
+		}
+		if len(ids) > 0 && !wanted[string(it.ID)] {
+			continue
+		}
+		batch = append(batch, item(it))
+		if len(batch) == listBatch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func item(it *spool.Item) *listed {
+	l := &listed{target: it.Target, found: it, Item: proto.Item{Queue: it.Queue, ID: it.ID, Arrival: it.Arrival,
+		Size: it.Size, Expired: it.Expired, Sender: it.Sender, Due: it.Due}}
+	for i := range it.Recipients {
+		r := &it.Recipients[i]
+		l.Recipients = append(l.Recipients, proto.ItemRecipient{Address: r.Address, Original: r.Original, Reason: r.Status.Text})
+	}
+	return l
+}
+
+// describe fills in what only the owner knows: of messages in memory, where they
+// are and what became of their recipients in this pass.
+func (m *manager) describe(batch []*listed) {
+	waiting := map[slot.Ref]string{}
+	for _, msg := range m.parked.list[m.parked.head:] {
+		waiting[msg.Ref] = inIncoming
+	}
+	for _, msg := range m.due {
+		waiting[msg.Ref] = inDeferred
+	}
+	for _, it := range batch {
+		if !it.Due.IsZero() {
+			it.Due = m.spool.Wall(it.Due)
+		}
+		msg := m.byRef[it.target.Ref]
+		if msg == nil {
+			if q := waiting[it.target.Ref]; q != "" && it.Queue == inActive {
+				it.Queue = q
+			}
+			continue
+		}
+		it.Recipients = it.Recipients[:0]
+		for i := range msg.rcpts {
+			if r := &msg.rcpts[i]; r.state != finished && len(it.Recipients) < 1000 {
+				to := &msg.Envelope.Recipients[i]
+				it.Recipients = append(it.Recipients, proto.ItemRecipient{Address: to.Address, Original: to.Original, Reason: r.status.Text})
+			}
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package qmgr
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"postrider/lib/address"
+	"postrider/lib/daemon"
+	"postrider/lib/disk"
+	"postrider/lib/proto"
+	"postrider/lib/sched"
+	"postrider/lib/slot"
+	"postrider/lib/spool"
+)
+
+// Main runs qmgr as master started it.
+func Main() { daemon.Run("qmgr", serve) }
+
+// helloTime is how long a living agent may take to say hello.
+const helloTime = 5 * time.Second
+
+func serve(ctx context.Context, d *daemon.Daemon) error {
+	set, err := readSettings(d.Config())
+	if err != nil {
+		return err
+	}
+	name := d.Config().String("syslog_name")
+	m := &manager{
+		d: d, log: d.Log, errlog: d.Log.Named(name + "/error"), dislog: d.Log.Named(name + "/discard"),
+		events: make(chan func(), 64), set: set, epoch: newEpoch(), machine: sched.New(set.sched),
+		active: map[sched.MsgID]*message{}, byRef: map[slot.Ref]*message{}, inHand: map[sched.EntryID]*delivery{},
+		agents: map[string]*agent{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]proto.Result{},
+		held: map[slot.Ref]map[uint32]*agent{}, lost: map[string][]*delivery{}, known: map[string]bool{},
+		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
+	}
+	m.spool, err = spool.Open(spool.Options{
+		FS:            disk.OS(d.Config().String("queue_directory")),
+		Logf:          d.Log.Infof,
+		MarkSyncDelay: d.Config().Duration("mark_sync_delay"),
+		OnFreed:       m.freed,
+	})
+	if err != nil {
+		return fmt.Errorf("queue directory %s: %w", d.Config().String("queue_directory"), err)
+	}
+	if m.route, err = address.New(d.Config(), d.Opener()); err != nil {
+		d.Log.Warnf("%v; mail that depends on it is deferred", err)
+	}
+	for transport := range set.sched.Transports {
+		m.machine.TransportPause(m.now(), transport) // until its agent has said hello
+	}
+
+	for _, name := range d.Partners() {
+		m.known[name] = true
+	}
+	d.OnPartner(func(name string, sock *net.UnixConn) {
+		if name == "cleanup" {
+			go m.journal(name, sock)
+		} else {
+			go m.connect(name, sock)
+		}
+	})
+	d.OnReload(func() { m.post(m.reload) })
+	for name, l := range d.Listeners() {
+		if name == proto.OperatorSocket {
+			go m.operators(ctx, l)
+		}
+	}
+	d.Ready()
+	err = m.run(ctx)
+	if cerr := m.spool.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// reload takes the new configuration: limits hold from now on, and what is not in
+// hand is resolved anew when its next attempt comes.
+func (m *manager) reload() {
+	set, err := readSettings(m.d.Config())
+	if err != nil {
+		m.log.Errorf("reload: the old settings stay: %v", err)
+		return
+	}
+	if m.route, err = address.New(m.d.Config(), m.d.Opener()); err != nil {
+		m.log.Warnf("%v; mail that depends on it is deferred", err)
+	}
+	known := m.set.sched.Transports
+	m.set = set
+	m.machine.SetConfig(m.now(), set.sched)
+	for name := range set.sched.Transports {
+		if _, ok := known[name]; !ok && m.agentFor(set.program(name)) == nil {
+			m.machine.TransportPause(m.now(), name)
+		}
+	}
+	m.reroute()
+}

@@ -1,0 +1,203 @@
+package qmgr
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"postrider/lib/address"
+	"postrider/lib/daemon"
+	"postrider/lib/maillog"
+	"postrider/lib/proto"
+	"postrider/lib/sched"
+	"postrider/lib/slot"
+	"postrider/lib/spool"
+)
+
+// manager is the owner's state. Everything in it belongs to the goroutine in run,
+// but for events, which others fill.
+type manager struct {
+	d      *daemon.Daemon
+	log    *maillog.Logger
+	errlog *maillog.Logger // for what Postfix's error and retry daemons log
+	dislog *maillog.Logger // for what its discard daemon logs
+	events chan func()
+
+	spool   *spool.Queue
+	machine *sched.Machine
+	set     settings
+	route   *address.Resolver
+
+	active  map[sched.MsgID]*message
+	byRef   map[slot.Ref]*message
+	lastID  sched.MsgID
+	parked  fifo              // tailed, and not yet admitted
+	due     []*spool.Message  // read from the wheel, and not yet admitted
+	touched []*message        // with finished recipients that the spool was not told of
+	deleted map[slot.Ref]bool // deleted while parked or due
+	bumped  map[slot.Ref]bool // to be tried whatever is known of their destinations
+
+	epoch   uint64 // tells our deliveries from those of an earlier qmgr
+	inHand  map[sched.EntryID]*delivery
+	stalled []sched.Action // deliveries that wait for log space
+	agents  map[string]*agent
+	acks    map[*agent][]proto.DeliveryID
+	early   map[slot.Ref][]proto.Result // results from before we had the message open
+	held    map[slot.Ref]map[uint32]*agent
+	lost    map[string][]*delivery // what a dead bounce or local had in hand, until cleanup is drained
+
+	cleanup  *journal
+	known    map[string]bool // partners that were given to us and have not greeted yet
+	started  bool            // every living agent has said hello and the old journal is read
+	deadline time.Time       // after which we start without the silent ones
+	stopping bool
+}
+
+// run is the owner's loop. It returns when ctx ends, or when we are to stop and
+// nothing is in hand any more.
+func (m *manager) run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	stop := m.d.Stopping()
+	for {
+		timer.Reset(m.wait())
+		select {
+		case f := <-m.spool.Events():
+			f()
+		case f := <-m.events:
+			f()
+		case <-timer.C:
+		case <-stop:
+			stop = nil
+			m.stop()
+		case <-ctx.Done():
+			return nil
+		}
+		runtime.Gosched() // whoever is ready adds to this turn
+		m.drain()
+		for m.turn() {
+			m.drain()
+		}
+		if m.stopping && len(m.inHand) == 0 && len(m.held) == 0 {
+			return nil
+		}
+	}
+}
+
+// drain runs what has happened by now, within reason.
+func (m *manager) drain() {
+	for range 256 {
+		select {
+		case f := <-m.spool.Events():
+			f()
+		case f := <-m.events:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+// turn acts on what has happened. It reports whether there is more to do at once.
+func (m *manager) turn() (more bool) {
+	now := m.now()
+	m.machine.Tick(now)
+	m.start()
+	if m.started {
+		if !m.stopping {
+			more = m.fill()
+		}
+		m.dispatch()
+	}
+	m.tell()
+	return m.spool.Commit() || more
+}
+
+// stop takes nothing new: no delivery starts any more, results are still written.
+func (m *manager) stop() {
+	m.stopping = true
+	for name := range m.set.sched.Transports {
+		m.machine.TransportPause(m.now(), name)
+	}
+}
+
+// tell writes down and passes on what this turn decided: marks for recipients of
+// messages that go on, and, once all marks are written, acknowledgements.
+func (m *manager) tell() {
+	for _, msg := range m.touched {
+		msg.touched = false
+		var ns []uint32
+		for i := range msg.rcpts {
+			if r := &msg.rcpts[i]; r.state == finished && !r.logged {
+				r.logged = true
+				ns = append(ns, uint32(i))
+			}
+		}
+		if len(ns) > 0 {
+			m.spool.Done(msg.Ref, ns...)
+		}
+	}
+	m.touched = m.touched[:0]
+	if len(m.acks) == 0 {
+		return
+	}
+	acks := m.acks
+	m.acks = make(map[*agent][]proto.DeliveryID, len(acks))
+	m.spool.Written(func() {
+		for a, ids := range acks {
+			a.ack(ids)
+		}
+	})
+}
+
+// touch notes that recipients of msg are finished and not yet marked so. The
+// mark is written at the end of the turn, unless the message is over by then.
+func (m *manager) touch(msg *message) {
+	if !msg.touched {
+		msg.touched = true
+		m.touched = append(m.touched, msg)
+	}
+}
+
+// forget drops a message that Put, Finish or Corrupt has taken back.
+func (m *manager) forget(msg *message) {
+	if msg.touched {
+		for i, t := range m.touched {
+			if t == msg {
+				m.touched = append(m.touched[:i], m.touched[i+1:]...)
+				break
+			}
+		}
+	}
+	delete(m.active, msg.id)
+	delete(m.byRef, msg.Ref)
+}
+
+// post gives f to the owner. It may be called from any other goroutine.
+func (m *manager) post(f func()) { m.events <- f }
+
+// now is spool time as the scheduler counts it.
+func (m *manager) now() sched.Time { return stime(m.spool.Now()) }
+
+// wait is how long the owner may sleep when nothing happens.
+func (m *manager) wait() time.Duration {
+	d := time.Minute
+	if !m.started {
+		return min(d, max(time.Until(m.deadline), time.Millisecond))
+	}
+	now := m.spool.Now()
+	if at, ok := m.machine.WakeAt(); ok {
+		d = min(d, at.Sub(stime(now)))
+	}
+	if at, ok := m.spool.NextDue(); ok && m.machine.Room() > 0 {
+		d = min(d, at.Sub(now))
+	}
+	return max(d, 10*time.Millisecond)
+}
+
+// stime is a moment of spool time as the scheduler counts it.
+func stime(t time.Time) sched.Time { return sched.Time(t.UnixNano()) }
+
+// newEpoch draws the number that tells this qmgr's deliveries from others'.
+func newEpoch() uint64 { return rand.Uint64() | 1 }

@@ -1,0 +1,159 @@
+package qmgr
+
+import (
+	"time"
+
+	"postrider/lib/mail"
+	"postrider/lib/sched"
+	"postrider/lib/slot"
+	"postrider/lib/spool"
+)
+
+// state says where a recipient of an active message is in this pass.
+//
+//	resting  --------------------------------------------> (next pass)
+//	trying   -> finished | deferred | failed | replaced
+//	deferred -> failed (expired) | (next pass)
+//	failed   -> finished (no report due) | replaced | (next pass, to be reported)
+//	replaced -> finished, when the message that takes it over is tailed
+//	foreign  -> like trying: an agent has it from an earlier qmgr
+type state uint8
+
+const (
+	finished state = iota // nothing more to do, whatever became of it
+	resting               // not due in this pass
+	trying                // the scheduler has it
+	foreign               // an agent has it since before this qmgr started
+	deferred              // not now
+	failed                // for good, and not yet reported
+	replaced              // a message in the journal takes it over
+)
+
+// recipient is what this pass knows of one recipient; its number is its index in
+// message.rcpts, as in the envelope.
+type recipient struct {
+	state    state
+	tried    bool // an attempt was made in this pass
+	mayFail  bool // expiry may strike: it, or its dead destination, was tried
+	logged   bool // finished, and the spool was told
+	attempts uint32
+	due      time.Time // when resting; or deferred, when the rule's time is not to hold
+	status   mail.Status
+}
+
+// message is one in the active queue.
+type message struct {
+	*spool.Message
+	id       sched.MsgID
+	active   time.Time // wall clock: when it entered the active queue
+	rcpts    []recipient
+	reported bool   // failures of this pass were handed to bounce, with whatever success
+	warning  bool   // a delay notice is under way
+	gone     bool   // deleted by an operator
+	idle     bool   // the scheduler has nothing of it; it waits for replaced or foreign recipients
+	touched  bool   // in manager.touched
+	corrupt  string // why its content cannot be read, or ""
+}
+
+// count returns how many recipients are in state s.
+func (m *message) count(s state) int {
+	n := 0
+	for i := range m.rcpts {
+		if m.rcpts[i].state == s {
+			n++
+		}
+	}
+	return n
+}
+
+// numbers returns the recipients in state s.
+func (m *message) numbers(s state) []uint32 {
+	var ns []uint32
+	for i := range m.rcpts {
+		if m.rcpts[i].state == s {
+			ns = append(ns, uint32(i))
+		}
+	}
+	return ns
+}
+
+// pass sets up the recipients of a message that was opened at now (spool time):
+// those that are due are to be tried, or reported when they failed before.
+func (m *message) pass(now time.Time) {
+	m.rcpts = make([]recipient, len(m.Envelope.Recipients))
+	if len(m.State.Groups) == 0 {
+		for i := range m.rcpts {
+			m.rcpts[i].state = trying
+		}
+	}
+	for gi := range m.State.Groups {
+		g := &m.State.Groups[gi]
+		for _, n := range g.Recipients {
+			if int(n) >= len(m.rcpts) {
+				continue
+			}
+			r := &m.rcpts[n]
+			r.attempts, r.status = g.Attempts, g.Status
+			switch {
+			case g.Due.After(now):
+				r.state, r.due = resting, g.Due
+			case g.Status.Class == mail.Bounced:
+				r.state = failed
+			default:
+				r.state = trying
+			}
+		}
+	}
+	for i := range m.rcpts {
+		if m.State.Done.Has(uint32(i)) {
+			m.rcpts[i].state, m.rcpts[i].logged = finished, true
+		}
+	}
+}
+
+// groups files every unfinished recipient, those with the same fate together. now
+// and next are spool time: next is when what was deferred is due by the rule.
+func (m *message) groups(now, next time.Time) []spool.Group {
+	var gs []spool.Group
+	for i := range m.rcpts {
+		r := &m.rcpts[i]
+		due, attempts := r.due, r.attempts
+		switch r.state {
+		case finished:
+			continue
+		case resting:
+		case deferred, failed:
+			if due.IsZero() {
+				due = next
+			}
+		default: // taken back before an attempt
+			due = now
+		}
+		if r.tried {
+			attempts++
+		}
+		k := 0
+		for k < len(gs) && !(gs[k].Due.Equal(due) && gs[k].Attempts == attempts && gs[k].Status == r.status) {
+			k++
+		}
+		if k == len(gs) {
+			gs = append(gs, spool.Group{Due: due, Attempts: attempts, Status: r.status})
+		}
+		gs[k].Recipients = append(gs[k].Recipients, uint32(i))
+	}
+	return gs
+}
+
+// done returns the set of finished recipients.
+func (m *message) done() spool.Set {
+	s := m.State.Done
+	for i := range m.rcpts {
+		if m.rcpts[i].state == finished {
+			s.Add(uint32(i))
+		}
+	}
+	return s
+}
+
+// place is the identity of a message's content, as agents and reports name it.
+func place(file uint64, n uint32) slot.Ref { return slot.Ref{File: file, Slot: n} }

@@ -1,0 +1,140 @@
+package qmgr
+
+import (
+	"fmt"
+
+	"postrider/lib/maillog"
+	"postrider/lib/proto"
+	"postrider/lib/spool"
+)
+
+// idsNamed is how many messages an answer names.
+const idsNamed = 1000
+
+// verbQueues are the queues that a verb is for when the operator names none.
+var verbQueues = map[proto.VerbKind][]string{
+	proto.VerbHold:    {inIncoming, inActive, inDeferred},
+	proto.VerbRelease: {inHold},
+	proto.VerbDelete:  {inHold, inIncoming, inActive, inDeferred},
+	proto.VerbFlush:   {inDeferred},
+}
+
+// verb does what an operator wants and answers when it is durable (S8).
+func (o *operator) verb(v *proto.Verb) proto.Done {
+	switch v.Kind {
+	case proto.VerbFlush:
+		if !ask(o.m, func() bool { return o.m.mayFlush(o.peer) }) {
+			return proto.Done{Code: exNoPerm, Text: "you are not allowed to flush the mail queue"}
+		}
+	case proto.VerbHold, proto.VerbRelease, proto.VerbDelete, proto.VerbCat:
+		if !mayChange(o.peer) {
+			return proto.Done{Code: exNoPerm, Text: "this is reserved for the superuser and the owner of the mail system"}
+		}
+	default:
+		return proto.Done{Code: exUsage, Text: fmt.Sprintf("qmgr knows no verb %d", v.Kind)}
+	}
+	if v.Kind == proto.VerbCat {
+		return o.cat(v.IDs)
+	}
+	if v.Kind == proto.VerbFlush && len(v.IDs) == 0 {
+		return o.durable(func(*proto.Done) { o.m.flush() })
+	}
+	if !v.All && len(v.IDs) == 0 {
+		return proto.Done{}
+	}
+
+	queues := v.Queues
+	if len(queues) == 0 {
+		queues = verbQueues[v.Kind]
+	}
+	ids := v.IDs
+	if v.All {
+		ids = nil
+	}
+	var ts []spool.Target
+	err := o.each(queues, ids, func(items []*listed) error {
+		for _, it := range items {
+			ts = append(ts, it.target)
+		}
+		return nil
+	})
+	if err != nil {
+		return proto.Done{Code: exTempFail, Text: "searching the queue: " + err.Error()}
+	}
+	return o.durable(func(done *proto.Done) { o.m.apply(v.Kind, ts, done) })
+}
+
+// durable runs f in the owner's goroutine and waits until its effect is on the disk.
+func (o *operator) durable(f func(*proto.Done)) proto.Done {
+	c := make(chan proto.Done, 1)
+	o.m.post(func() {
+		var done proto.Done
+		f(&done)
+		o.m.spool.Sync(func(err error) {
+			if err != nil {
+				done = proto.Done{Code: exTempFail, Text: "the decision could not be written down: " + err.Error()}
+			}
+			c <- done
+		})
+	})
+	return <-c
+}
+
+// flush makes everything that is deferred due now and forgets which destinations
+// are dead (postqueue -f).
+func (m *manager) flush() {
+	m.spool.Flush()
+	m.machine.Flush(m.now())
+}
+
+// apply carries out a verb. Transfers under way go on: their results count for
+// their recipients, the verb for all others.
+func (m *manager) apply(kind proto.VerbKind, ts []spool.Target, done *proto.Done) {
+	log := m.log.Named(m.d.Config().String("syslog_name") + "/postsuper")
+	switch kind {
+	case proto.VerbHold:
+		done.Count = uint64(m.spool.Hold(ts))
+	case proto.VerbRelease:
+		done.Count = uint64(m.spool.Release(ts))
+	case proto.VerbDelete:
+		done.Count = uint64(m.spool.Delete(ts))
+	case proto.VerbFlush:
+		done.Count = uint64(m.spool.Expedite(ts))
+	}
+	for _, t := range ts {
+		if len(done.IDs) < idsNamed {
+			done.IDs = append(done.IDs, string(t.ID))
+		}
+		switch kind {
+		case proto.VerbHold:
+			log.Event(maillog.Held{Queue: t.ID})
+		case proto.VerbRelease:
+			log.Event(maillog.Released{Queue: t.ID})
+		case proto.VerbDelete:
+			log.Event(maillog.Removed{Queue: t.ID})
+		case proto.VerbFlush:
+			m.bumped[t.Ref] = true
+		}
+		if kind == proto.VerbHold || kind == proto.VerbDelete {
+			done.InHand += uint64(m.withdraw(t, kind == proto.VerbDelete))
+		}
+	}
+}
+
+// withdraw stops what has not started of a message in memory. It returns for how
+// many recipients a transfer is under way.
+func (m *manager) withdraw(t spool.Target, gone bool) int {
+	msg := m.byRef[t.Ref]
+	if msg == nil {
+		if gone && m.spool.IsOpen(t.Ref) != nil {
+			m.deleted[t.Ref] = true // it waits for its turn; next drops it
+		}
+		return 0
+	}
+	msg.gone = msg.gone || gone
+	n := m.machine.Withdraw(m.now(), msg.id) + msg.count(foreign)
+	if msg.idle && gone {
+		m.conclude(msg)
+	}
+	return n
+}
