@@ -206,6 +206,14 @@ func (c *Config) Set(name string) (string, bool) {
 // expanded, and whether there is one.
 func (c *Config) Raw(name string) (string, bool) { return c.expander().lookup(name) }
 
+// Default returns the default of a parameter: computed, or not expanded.
+func (c *Config) Default(p Param) string {
+	if p.compute == nil {
+		return p.Default
+	}
+	return p.compute(c.expander())
+}
+
 // Expand replaces the references in s as in a value of main.cf.
 func (c *Config) Expand(s string) (string, error) { return c.expander().expand(s) }
 

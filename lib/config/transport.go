@@ -63,3 +63,17 @@ func (c *Config) transportParam(name string) (Param, bool) {
 	}
 	return Param{}, false
 }
+
+// TransportRaw returns the value, not expanded, of a name such as
+// relay_destination_concurrency_limit where relay is in master.cf: as main.cf
+// sets it, or a reference to the parameter that holds otherwise.
+func (c *Config) TransportRaw(name string) (string, bool) {
+	p, ok := c.transportParam(name)
+	if !ok {
+		return "", false
+	}
+	if s, ok := c.explicit[name]; ok {
+		return s, true
+	}
+	return "$" + suffixes[p.Suffix], true
+}
