@@ -8,17 +8,6 @@ import (
 	"postrider/lib/spool"
 )
 
-// idsNamed is how many messages an answer names.
-const idsNamed = 1000
-
-// verbQueues are the queues that a verb is for when the operator names none.
-var verbQueues = map[proto.VerbKind][]string{
-	proto.VerbHold:    {inIncoming, inActive, inDeferred},
-	proto.VerbRelease: {inHold},
-	proto.VerbDelete:  {inHold, inIncoming, inActive, inDeferred},
-	proto.VerbFlush:   {inDeferred},
-}
-
 // verb does what an operator wants and answers when it is durable (S8).
 func (o *operator) verb(v *proto.Verb) proto.Done {
 	switch v.Kind {
@@ -45,7 +34,7 @@ func (o *operator) verb(v *proto.Verb) proto.Done {
 
 	queues := v.Queues
 	if len(queues) == 0 {
-		queues = verbQueues[v.Kind]
+		queues = v.Kind.Queues()
 	}
 	ids := v.IDs
 	if v.All {
@@ -102,7 +91,7 @@ func (m *manager) apply(kind proto.VerbKind, ts []spool.Target, done *proto.Done
 		done.Count = uint64(m.spool.Expedite(ts))
 	}
 	for _, t := range ts {
-		if len(done.IDs) < idsNamed {
+		if len(done.IDs) < proto.DoneIDs {
 			done.IDs = append(done.IDs, string(t.ID))
 		}
 		switch kind {

@@ -113,6 +113,24 @@ const (
 	VerbCat                         // postcat -q: envelope as Item, content as Content frames
 )
 
+// Queues returns where a verb looks when the operator names no queue (postsuper).
+func (k VerbKind) Queues() []string {
+	switch k {
+	case VerbHold:
+		return []string{"incoming", "active", "deferred"}
+	case VerbRelease:
+		return []string{"hold"}
+	case VerbDelete:
+		return []string{"hold", "incoming", "active", "deferred"}
+	case VerbFlush:
+		return []string{"deferred"}
+	}
+	return nil
+}
+
+// DoneIDs is how many messages a Done names at most.
+const DoneIDs = 1000
+
 // Verb asks for a change. All means every message in the named queues; else IDs.
 type Verb struct {
 	Kind   VerbKind
@@ -142,7 +160,7 @@ func (m *Verb) Decode(b []byte) error {
 type Done struct {
 	Code    int      // 0, or the sysexits code to end with
 	Text    string   // what went wrong, for people
-	IDs     []string // the messages the verb was applied to; at most 1,000 are named
+	IDs     []string // the messages the verb was applied to; at most DoneIDs are named
 	Count   uint64   // how many messages in all
 	Skipped []string // "queue ID: reason" of messages that were found and left alone
 	InHand  uint64   // recipients whose delivery is under way and goes on

@@ -1,0 +1,206 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"postrider/lib/disk"
+	"postrider/lib/proto"
+	"postrider/lib/spool"
+)
+
+// The names of the queues; what is not deferred and not on hold is incoming while
+// nobody works on it.
+const incoming = "incoming"
+
+type direct struct {
+	q    *spool.Queue
+	lock *os.File
+}
+
+// Direct opens the spool itself, while the mail system is down. It takes the lock,
+// then calls become, which gives up what rights are not needed, and only then opens
+// a file of the spool. The error is ErrRunning when somebody holds the lock.
+func Direct(dir string, become func() error) (Queue, error) {
+	lock, err := takeLock(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := become(); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	q, err := spool.Open(spool.Options{FS: disk.OS(dir), Logf: func(f string, a ...any) { fmt.Fprintf(os.Stderr, f+"\n", a...) }})
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("queue directory %s: %w", dir, err)
+	}
+	d := &direct{q, lock}
+	if err := d.collect(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// collect files what cleanup had accepted and qmgr had not seen yet, so that the
+// spool knows of every message.
+func (d *direct) collect() error {
+	if err := d.q.WriterGone(0); err != nil {
+		return err
+	}
+	for {
+		batch, err := d.q.Tail(256)
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		for _, m := range batch {
+			s := m.State
+			g := spool.Group{Due: d.q.Now()}
+			for i := range m.Envelope.Recipients {
+				if !s.Done.Has(uint32(i)) {
+					g.Recipients = append(g.Recipients, uint32(i))
+				}
+			}
+			if len(g.Recipients) == 0 {
+				d.q.Finish(m)
+				continue
+			}
+			if len(s.Groups) == 0 {
+				s.Groups = []spool.Group{g}
+			}
+			d.q.Put(m, s)
+		}
+		d.turn()
+	}
+}
+
+// turn lets the spool do what it has to, without waiting.
+func (d *direct) turn() {
+	for {
+		select {
+		case f := <-d.q.Events():
+			f()
+		default:
+			if !d.q.Commit() {
+				return
+			}
+		}
+	}
+}
+
+// sync waits until all decisions are durable.
+func (d *direct) sync() error {
+	var err error
+	done := false
+	d.q.Sync(func(e error) { err, done = e, true })
+	d.q.Commit()
+	for !done {
+		(<-d.q.Events())()
+		d.q.Commit()
+	}
+	return err
+}
+
+func (d *direct) Close() error {
+	err := d.q.Close()
+	return errors.Join(err, d.lock.Close())
+}
+
+// each calls f with the messages in the named queues, of the given ids.
+func (d *direct) each(queues, ids []string, f func(*spool.Item, *proto.Item) error) error {
+	snap := d.q.Snapshot()
+	defer snap.Close()
+	wanted := map[string]bool{}
+	for _, id := range ids {
+		wanted[id] = true
+	}
+	for {
+		it, err := snap.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		queue := it.Queue
+		if queue == spool.InActive {
+			queue = incoming
+		}
+		if len(ids) > 0 && !wanted[string(it.ID)] || len(queues) > 0 && !slices.Contains(queues, queue) {
+			continue
+		}
+		out := &proto.Item{Queue: queue, ID: it.ID, Arrival: it.Arrival, Size: it.Size, Expired: it.Expired, Sender: it.Sender}
+		if !it.Due.IsZero() {
+			out.Due = d.q.Wall(it.Due)
+		}
+		for i := range it.Recipients {
+			r := &it.Recipients[i]
+			out.Recipients = append(out.Recipients, proto.ItemRecipient{Address: r.Address, Original: r.Original, Reason: r.Status.Text})
+		}
+		if err := f(it, out); err != nil {
+			return err
+		}
+	}
+}
+
+func (d *direct) List(l *proto.List, f func(*proto.Item) error) error {
+	return d.each(l.Queues, l.IDs, func(_ *spool.Item, it *proto.Item) error { return f(it) })
+}
+
+func (d *direct) Do(v *proto.Verb) (*proto.Done, error) {
+	if !v.All && len(v.IDs) == 0 {
+		return &proto.Done{}, nil
+	}
+	queues, ids := v.Queues, v.IDs
+	if len(queues) == 0 {
+		queues = v.Kind.Queues()
+	}
+	if v.All {
+		ids = nil
+	}
+	done := &proto.Done{}
+	var ts []spool.Target
+	err := d.each(queues, ids, func(it *spool.Item, _ *proto.Item) error {
+		ts = append(ts, it.Target)
+		if len(done.IDs) < proto.DoneIDs {
+			done.IDs = append(done.IDs, string(it.ID))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	switch v.Kind {
+	case proto.VerbHold:
+		done.Count = uint64(d.q.Hold(ts))
+	case proto.VerbRelease:
+		done.Count = uint64(d.q.Release(ts))
+	case proto.VerbDelete:
+		done.Count = uint64(d.q.Delete(ts))
+	case proto.VerbFlush:
+		return nil, ErrDown
+	}
+	if err := d.sync(); err != nil {
+		return nil, fmt.Errorf("the decision could not be written down: %w", err)
+	}
+	return done, nil
+}
+
+func (d *direct) Cat(ids []string, head func(*proto.Item) error, w io.Writer) error {
+	return d.each(nil, ids, func(it *spool.Item, out *proto.Item) error {
+		if err := head(out); err != nil {
+			return err
+		}
+		r, err := d.q.Cat(it)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		_, err = io.Copy(w, r)
+		return err
+	})
+}

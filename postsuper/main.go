@@ -1,0 +1,184 @@
+// Package postsuper is the postsuper command: it puts mail on hold, releases it and
+// deletes it, like Postfix's postsuper(1), through qmgr while the mail system runs and
+// on the locked spool when it does not. What it reports is on the disk.
+package postsuper
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/alecthomas/kong"
+
+	"postrider/lib/config"
+	"postrider/lib/mail"
+	"postrider/lib/operator"
+	"postrider/lib/proto"
+)
+
+// options are the command line. Each list holds queue ids, ALL, or "-" for ids on
+// standard input.
+type options struct {
+	Delete    []string `short:"d" sep:"none" placeholder:"ID" help:"Delete one message, or ALL; - reads ids from standard input."`
+	Hold      []string `short:"h" sep:"none" placeholder:"ID" help:"Put on hold: no attempt is made to deliver."`
+	Release   []string `short:"H" sep:"none" placeholder:"ID" help:"Release from hold."`
+	Expire    []string `short:"e" sep:"none" placeholder:"ID" help:"Not supported yet: return to the sender."`
+	ExpireAll []string `short:"f" sep:"none" placeholder:"ID" help:"Not supported yet: the same, also from hold."`
+	Requeue   []string `short:"r" sep:"none" placeholder:"ID" help:"Not supported yet: queue again from the start."`
+	Purge     bool     `short:"p" help:"Accepted: the queue manager purges by itself."`
+	Structure bool     `short:"s" help:"Accepted: the queue manager checks the queue when it starts."`
+	Names     bool     `short:"S" help:"As -s."`
+	Config    string   `short:"c" placeholder:"DIR" help:"Configuration directory (or MAIL_CONFIG)."`
+	Verbose   []bool   `short:"v" help:"Accepted for compatibility."`
+	Help      bool     `help:"Show this help."`
+	Queues    []string `arg:"" optional:"" name:"queue" help:"Only in these queues: incoming, active, deferred, hold."`
+}
+
+// sysexits.
+const (
+	exUsage       = 64
+	exUnavailable = 69
+	exSoftware    = 70
+	exConfig      = 78
+)
+
+// Main runs the command and ends the process.
+func Main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// verbs are the verbs in the order in which they are carried out, with their lines.
+var verbs = []struct {
+	kind    proto.VerbKind
+	each    string // for one message
+	summary string
+	ids     func(*options) []string
+}{
+	{proto.VerbDelete, "removed", "Deleted", func(o *options) []string { return o.Delete }},
+	{proto.VerbHold, "placed on hold", "Placed on hold", func(o *options) []string { return o.Hold }},
+	{proto.VerbRelease, "released from hold", "Released from hold", func(o *options) []string { return o.Release }},
+}
+
+func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	say := func(format string, a ...any) { fmt.Fprintf(stderr, "postsuper: "+format+"\n", a...) }
+	fatal := func(code int, format string, a ...any) int { say("fatal: "+format, a...); return code }
+
+	var o options
+	k, err := kong.New(&o, kong.Name("postsuper"), kong.Description("Hold, release and delete queued mail."),
+		kong.Writers(stdout, stderr), kong.NoDefaultHelp())
+	if err != nil {
+		return fatal(exSoftware, "%v", err)
+	}
+	ctx, err := k.Parse(args)
+	if err != nil {
+		return fatal(exUsage, "%v (usage: postsuper [-d ID] [-h ID] [-H ID] [queue...]; ID may be ALL or -)", err)
+	}
+	if o.Help {
+		ctx.PrintUsage(false)
+		return 0
+	}
+	if len(o.Expire)+len(o.ExpireAll)+len(o.Requeue) > 0 {
+		return fatal(exUnavailable, "-e, -f and -r are not supported yet; nothing was changed")
+	}
+	for _, q := range o.Queues {
+		if !slices.Contains([]string{"incoming", "active", "deferred", "hold"}, q) {
+			return fatal(exUsage, "%q is no queue that mail can be searched in: use incoming, active, deferred or hold", q)
+		}
+	}
+	cfg, problems := config.Load(config.Dir(o.Config))
+	if err := problems.Err(); err != nil {
+		return fatal(exConfig, "%v", err)
+	}
+	var jobs []*proto.Verb
+	for _, v := range verbs {
+		verb, err := o.verb(v.kind, v.ids(&o), stdin)
+		if err != nil {
+			return fatal(exUsage, "%v", err)
+		}
+		jobs = append(jobs, verb)
+	}
+	q, _, err := operator.Open(cfg, true)
+	if errors.Is(err, os.ErrPermission) {
+		return fatal(exUnavailable, "use of this command is reserved for the superuser (%v)", err)
+	}
+	if err != nil {
+		return fatal(exUnavailable, "%v", err)
+	}
+	defer q.Close()
+	for i, verb := range jobs {
+		if verb == nil {
+			continue
+		}
+		done, err := q.Do(verb)
+		if err != nil {
+			return fatal(codeOf(err), "%v", err)
+		}
+		for _, id := range done.IDs {
+			say("%s: %s", id, verbs[i].each)
+		}
+		if done.Count > 0 {
+			say("%s: %d message%s", verbs[i].summary, done.Count, plural(done.Count))
+		}
+		if done.InHand > 0 {
+			say("warning: delivery to %d recipient%s was already under way and goes on", done.InHand, plural(done.InHand))
+		}
+	}
+	return 0
+}
+
+// verb makes the request for one kind, or nil when it was not asked for.
+func (o *options) verb(kind proto.VerbKind, ids []string, stdin io.Reader) (*proto.Verb, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	v := &proto.Verb{Kind: kind, Queues: o.Queues}
+	add := func(id string) error {
+		if !mail.QueueID(id).Valid() {
+			return fmt.Errorf("%q is no queue id", id)
+		}
+		v.IDs = append(v.IDs, id)
+		return nil
+	}
+	for _, id := range ids {
+		switch id {
+		case "ALL":
+			v.All = true
+		case "-":
+			in := bufio.NewScanner(stdin)
+			for in.Scan() {
+				if err := add(in.Text()); err != nil {
+					return nil, fmt.Errorf("standard input: %w", err)
+				}
+			}
+			if err := in.Err(); err != nil {
+				return nil, fmt.Errorf("standard input: %w", err)
+			}
+		default:
+			if err := add(id); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if v.All {
+		v.IDs = nil
+	}
+	return v, nil
+}
+
+func plural(n uint64) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+// codeOf is the exit code for an error of a queue.
+func codeOf(err error) int {
+	var e *operator.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return exUnavailable
+}
