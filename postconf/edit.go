@@ -186,7 +186,7 @@ func warnOf(dir string, changes []change, warn func(string)) {
 			continue
 		}
 		for _, p := range problems {
-			if p.File == s.File && p.Line == s.Line {
+			if p.File == s.File && p.Line == s.Line && p.Severity != config.NoEffect {
 				warn(p.String())
 			}
 		}

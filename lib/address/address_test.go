@@ -229,6 +229,8 @@ func TestTrusted(t *testing.T) {
 		{"texthash:/t", "192.0.2.9", true},
 		{"!texthash:/t 0.0.0.0/0", "192.0.2.9", false},
 		{"[fe80::]/10", "fe80::1%eth0", true},
+		{"[::ffff:127.0.0.0]/104", "127.0.0.9", true},
+		{"[::ffff:127.0.0.0]/104", "128.0.0.9", false},
 		{"", "127.0.0.1", false},
 	} {
 		r := resolver(t, "mynetworks = "+x.networks)
@@ -237,7 +239,7 @@ func TestTrusted(t *testing.T) {
 			t.Errorf("%s in %s: got %v, %v", x.ip, x.networks, ok, err)
 		}
 	}
-	for _, networks := range []string{"10.0.0.1/8", "10.0.0.0/33", "!host.example, 0.0.0.0/0", "texthash:/missing"} {
+	for _, networks := range []string{"10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/x", "!host.example, 0.0.0.0/0", "texthash:/missing"} {
 		r := resolver(t, "mynetworks = "+networks)
 		if ok, err := r.Trusted(context.Background(), netip.MustParseAddr("10.0.0.2")); ok || !errors.Is(err, table.ErrTemp) {
 			t.Errorf("%s: got %v, %v", networks, ok, err)
@@ -321,4 +323,30 @@ func FuzzResolve(f *testing.F) {
 		}
 		r.Listed(ctx, rt)
 	})
+}
+
+func TestCheck(t *testing.T) {
+	for main, want := range map[string]string{
+		"mynetworks = 127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128\ntransport_maps = texthash:/missing": "",
+		"mynetworks = 10.0.0.1/8":      "non-null host address bits in 10.0.0.1/8, perhaps you should use 10.0.0.0/8 instead",
+		"transport_maps = pcre:/x":     `bad table: pcre:/x: type "pcre" is not supported (inline, static, texthash, hash, unix)`,
+		"relay_domains = inline:{a.b}": `bad table: inline:{a.b}: expected key=value, not "a.b"`,
+	} {
+		cfg, ps := config.Source{Dir: "/c", Host: host, ReadFile: func(path string) ([]byte, error) {
+			if path == "/c/main.cf" {
+				return []byte(main), nil
+			}
+			return nil, nil
+		}}.Load()
+		if ps.Err() != nil {
+			t.Fatal(ps.Err())
+		}
+		got := ""
+		if err := Check(cfg); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %q", main, got)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"postrider/lib/table"
@@ -139,10 +140,14 @@ func parseNetwork(p string) (netip.Prefix, error) {
 		ip = ip.Unmap()
 		return netip.PrefixFrom(ip, ip.BitLen()), nil
 	}
-	n, err := netip.ParsePrefix(ip.String() + "/" + bits)
-	if err != nil {
+	length, err := strconv.ParseUint(bits, 10, 8)
+	if err != nil || int(length) > ip.BitLen() {
 		return netip.Prefix{}, fmt.Errorf("bad network pattern: %s (the number after / is wrong)", p)
 	}
+	if ip.Is4In6() && length >= 96 { // clients are compared as IPv4
+		ip, length = ip.Unmap(), length-96
+	}
+	n := netip.PrefixFrom(ip, int(length))
 	if n.Masked() != n {
 		return netip.Prefix{}, fmt.Errorf("non-null host address bits in %s, perhaps you should use %s instead", p, n.Masked())
 	}

@@ -3,6 +3,7 @@ package address
 import (
 	"context"
 	"errors"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -86,6 +87,15 @@ func New(cfg *config.Config, open table.Opener) (*Resolver, error) {
 	r.localRecipients, errs[4] = table.Open(cfg.List("local_recipient_maps"), o)
 	r.relayRecipients, errs[5] = table.Open(cfg.List("relay_recipient_maps"), o)
 	return r, errors.Join(errs...)
+}
+
+// Check returns what is wrong with the patterns and the names of tables in cfg,
+// without opening any: for master to say at a start, a check and a reload.
+func Check(cfg *config.Config) error {
+	_, err := New(cfg, func(string) (*io.SectionReader, error) {
+		return io.NewSectionReader(strings.NewReader(""), 0, 0), nil
+	})
+	return err
 }
 
 // TableOptions returns how the tables of cfg are opened.

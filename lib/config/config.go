@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -57,7 +58,7 @@ func (c *Config) build(read readFunc) []paramError {
 	var errs []paramError
 	for i := range table {
 		p := &table[i]
-		v, err := c.eval(p)
+		v, err := c.eval(p, read)
 		if err == nil && p.Kind == KindMatch {
 			v.list, err = c.includes(v.list, read)
 		}
@@ -77,13 +78,21 @@ type paramError struct {
 }
 
 // eval returns the value of one row.
-func (c *Config) eval(p *Param) (v value, err error) {
+func (c *Config) eval(p *Param, read readFunc) (v value, err error) {
 	e := c.expander()
 	s, _ := e.lookup(p.Name)
 	if p.Kind != KindRaw {
 		if s, err = e.expand(s); err != nil {
 			return v, errf("%s: %v", p.Name, err)
 		}
+	}
+	if p.file && strings.HasPrefix(s, "/") {
+		text, err := read(s)
+		if err != nil {
+			return v, errf("%s: %v", p.Name, err)
+		}
+		s, _, _ = strings.Cut(text, "\n")
+		s = strings.TrimSpace(s)
 	}
 	return p.parse(s)
 }

@@ -97,7 +97,7 @@ func (l *loader) checkMain() {
 	}
 	for _, s := range c.main {
 		if p, ok := c.transportParam(s.Name); ok {
-			if _, err := c.eval(&p); err != nil {
+			if _, err := c.eval(&p, l.read); err != nil {
 				errs = append(errs, paramError{s.Name, err})
 			}
 		}
@@ -109,9 +109,6 @@ func (l *loader) checkMain() {
 		if p, ok := Lookup(s.Name); ok && p.NoEffect {
 			l.add(NoEffect, l.main, s.Line, s.Name+" has no effect yet")
 		}
-	}
-	if c.String("myhostname") == "" {
-		l.add(Fatal, l.main, l.where("myhostname"), "myhostname is empty")
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -25,6 +26,10 @@ nobody_destination_recipient_limit = 3
 mydestination = /c/missing
 virtual_alias_maps = hash:x
 via_master = 3
+smtp_bind_address = ::1
+dns_nameservers = 127.0.0.1
+default_destination_concurrency_positive_feedback = 1/many
+myorigin = a b
 `, `relay unix - - - - - smtp -o smtp_helo_timeout=soon -o bar=$via_master -o zz=1
 `)
 	want := []string{
@@ -36,6 +41,10 @@ via_master = 3
 		"0 /c/main.cf, line 7: invalid line_length_limit parameter value 1 < 512",
 		"0 /c/main.cf, line 13: bad numerical configuration: relay_destination_recipient_limit = none",
 		"0 /c/main.cf, line 15: pattern list: open /c/missing: file does not exist",
+		"0 /c/main.cf, line 18: bad value: smtp_bind_address = ::1 (an IPv4 address is needed)",
+		"0 /c/main.cf, line 19: bad value: dns_nameservers = 127.0.0.1 (write address:port, for example 127.0.0.1:53 or [::1]:53)",
+		"0 /c/main.cf, line 20: bad value: default_destination_concurrency_positive_feedback = 1/many (write a number from 0 to 1, a/b, a/concurrency or a/sqrt_concurrency)",
+		"0 /c/main.cf, line 21: bad value: myorigin = a b (a host or domain name is needed)",
 		"0 /c/master.cf, line 1: bad time configuration: smtp_helo_timeout = soon (a number and s, m, h, d or w)",
 		"2 /c/main.cf, line 8: unused parameter: foo=bar",
 		"2 /c/main.cf, line 14: unused parameter: nobody_destination_recipient_limit=3",
@@ -164,4 +173,34 @@ func FuzzDecodeSnapshot(f *testing.F) {
 			FromSnapshot(s)
 		}
 	})
+}
+
+// Debian's stock files start as they are (a copy of 3.7's, with the lines that
+// its installer writes).
+func TestDebian(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile("testdata/debian/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	c, ps := load(t, read("main.cf"), read("master.cf"), "/etc/mailname", "mail.example.org\n")
+	for _, p := range ps {
+		if p.Severity != NoEffect {
+			t.Error(p)
+		}
+	}
+	if c.String("myorigin") != "mail.example.org" || len(c.Services()) != 27 {
+		t.Errorf("myorigin %s, %d services", c.String("myorigin"), len(c.Services()))
+	}
+	s, _ := c.Service("relay", "unix")
+	r, err := c.ForService(s)
+	if err != nil || r.String("syslog_name") != "postfix/relay" {
+		t.Errorf("relay: %v", err)
+	}
+	d, err := FromSnapshot(c.Snapshot())
+	if err != nil || d.String("myorigin") != "mail.example.org" {
+		t.Errorf("the snapshot lacks /etc/mailname: %v", err)
+	}
 }

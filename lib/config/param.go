@@ -44,6 +44,8 @@ type Param struct {
 	NoEffect bool
 
 	compute func(*expander) string
+	file    bool                    // a value "/file" stands for the first line of that file
+	check   func(text string) error // of the expanded value; may be nil
 }
 
 // Params returns the table, sorted by name.
@@ -116,6 +118,18 @@ func match(name, def, help string) Param {
 
 func computed(name string, f func(*expander) string, help string) Param {
 	return Param{Name: name, Kind: KindString, Help: help, compute: f}
+}
+
+// checked adds a check of the expanded value to p.
+func checked(p Param, check func(string) error) Param {
+	p.check = check
+	return p
+}
+
+// orFile lets "/file" stand for the file's first line, as in Debian's Postfix.
+func orFile(p Param) Param {
+	p.file = true
+	return p
 }
 
 // perTransport makes p the default of NAME_suffix for every transport NAME.

@@ -3,9 +3,9 @@ package config
 // instanceParams: the instance, its names, directories, accounts, logs and
 // processes.
 var instanceParams = []Param{
-	computed("myhostname", hostname, "The Internet name of this mail system."),
-	computed("mydomain", domainname, "The domain of this mail system: myhostname without its first label."),
-	str("myorigin", "$myhostname", "The domain that mail posted on this machine appears to come from."),
+	checked(computed("myhostname", hostname, "The Internet name of this mail system."), checkName),
+	checked(computed("mydomain", domainname, "The domain of this mail system: myhostname without its first label."), checkName),
+	orFile(checked(str("myorigin", "$myhostname", "The domain that mail posted on this machine appears to come from, or /file with that name in it."), checkName)),
 	str("mail_name", "Postrider", "The name of this mail system in greetings and Received: headers."),
 	str("mail_version", Version, "The version of this mail system."),
 	str("compatibility_level", "3.6", "Accepted for the sake of Postfix's main.cf; the defaults are always those of 3.6."),

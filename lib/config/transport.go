@@ -39,7 +39,7 @@ func (c *Config) transport(transport, suffix string, kind Kind) value {
 		// see, a transport without a line in master.cf, gets the default.
 		p := table[i]
 		p.Name = name
-		if v, err := c.eval(&p); err == nil {
+		if v, err := c.eval(&p, c.granted); err == nil {
 			return v
 		}
 	}

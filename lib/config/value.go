@@ -18,6 +18,11 @@ type value struct {
 // parse reads text as a value of p.
 func (p *Param) parse(text string) (v value, err error) {
 	v.text = text
+	if p.check != nil {
+		if err := p.check(text); err != nil {
+			return v, errf("bad value: %s = %s (%v)", p.Name, clip(text), err)
+		}
+	}
 	switch p.Kind {
 	case KindBool:
 		switch {
