@@ -104,6 +104,8 @@ func TestResolve(t *testing.T) {
 		{"", "a@sub.relayed.example", "relay sub.relayed.example a@sub.relayed.example relay"},
 		{"relay_domains = !not.relayed.example, relayed.example", "a@x.not.relayed.example", "smtp x.not.relayed.example a@x.not.relayed.example default"},
 		{"relay_domains = texthash:/t", "a@sub.tabled.example", "relay sub.tabled.example a@sub.tabled.example relay"},
+		{"relay_domains = !texthash:/t, tabled.example", "a@tabled.example", "smtp tabled.example a@tabled.example default"},
+		{"relay_domains = tabled.example, !texthash:/t", "a@tabled.example", "relay tabled.example a@tabled.example relay"},
 		{"mydestination = .wild.example", "a@x.wild.example", "local mx.ours.example a@x.wild.example local"},
 		{"mydestination = wild.example", "a@x.wild.example", "smtp x.wild.example a@x.wild.example default"},
 		{"relayhost = [gw.example]:587", "a@other.example", "smtp [gw.example]:587 a@other.example default"},
