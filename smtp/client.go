@@ -1,0 +1,32 @@
+package smtp
+
+import (
+	"context"
+	"sync/atomic"
+
+	"postrider/lib/agent"
+	"postrider/lib/proto"
+)
+
+// client makes deliveries. All of them share its kept sessions.
+type client struct {
+	env   atomic.Pointer[environment]
+	cache cache
+	live  live
+}
+
+// deliver is the agent's handler.
+func (c *client) deliver(ctx context.Context, r *agent.Request) proto.Result {
+	env := c.env.Load()
+	st := env.service(r.Service)
+	d := newDelivery(ctx, c, env, st, r)
+	d.run()
+	return d.result()
+}
+
+// stop ends the waits of sessions that are not past the final dot, and the idle
+// sessions.
+func (c *client) stop() {
+	c.live.stop()
+	c.cache.close()
+}

@@ -1,0 +1,107 @@
+// Package smtp is the daemon that sends mail: it takes deliveries from qmgr, finds
+// the servers of the next hop, and speaks SMTP with them (RFC 5321).
+//
+//	main.go      what master handed over, reload, stop
+//	client.go    what all deliveries share
+//	delivery.go  one delivery from server to server
+//	transact.go  the dialogue of one message
+//	content.go   the message on the wire
+//	session.go   one connection and its greetings
+//	cache.go     sessions kept for the next message
+//	live.go      every session there is, to end its wait at a stop
+//	target.go    from a next hop to addresses
+//	settings.go  the parameters of a service
+//	texts.go     Postfix's words for what went wrong
+//
+// It reaches the network and the name servers. It opens no file: content comes with
+// the delivery, from a descriptor or in the request itself.
+package smtp
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"runtime/debug"
+
+	"postrider/lib/agent"
+	"postrider/lib/config"
+	"postrider/lib/daemon"
+	"postrider/lib/dns"
+	"postrider/lib/maillog"
+)
+
+// Main is the program.
+func Main() { daemon.Run("smtp", serve) }
+
+func serve(ctx context.Context, d *daemon.Daemon) error {
+	debug.SetGCPercent(400) // a small heap that would be collected all the time
+	c := &client{}
+	c.env.Store(newEnvironment(d))
+	a := agent.New(agent.Options{
+		Program: "smtp", Number: d.Number, Of: d.Of,
+		Limit: func(service string) int { return c.env.Load().service(service).maxProc },
+		Warnf: d.Log.Warnf,
+	}, c.deliver)
+	d.OnPartner(func(name string, sock *net.UnixConn) {
+		if name != "qmgr" {
+			d.Log.Warnf("a socket to %q is of no use to smtp", name)
+			sock.Close()
+			return
+		}
+		a.Partner(sock)
+	})
+	d.OnReload(func() { c.env.Store(newEnvironment(d)) })
+	d.Ready()
+
+	select {
+	case <-d.Stopping():
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(ctx, d.Grace())
+	defer cancel()
+	c.stop()
+	a.Stop(end)
+	return nil
+}
+
+func newEnvironment(d *daemon.Daemon) *environment {
+	c := d.Config()
+	e := &environment{resolver: dns.New(nameServers(c, d.File, d.Log))}
+	if b, err := d.File("/etc/hosts"); err == nil {
+		e.hosts = dns.ParseHosts(b)
+	}
+	e.make = func(service string) *settings {
+		line, own := d.Service(service + "/unix")
+		maxProc := line.MaxProc
+		if line.Name == "" {
+			maxProc = own.Int("default_process_limit")
+		}
+		return newSettings(service, maxProc, own, d.Log.Named(d.Tag(own)))
+	}
+	return e
+}
+
+// nameServers says whom to ask: dns_nameservers, or those of resolv.conf.
+func nameServers(c *config.Config, file func(string) ([]byte, error), log *maillog.Logger) dns.Config {
+	var conf dns.Config
+	b, err := file("/etc/resolv.conf")
+	switch {
+	case err == nil:
+		conf = dns.ParseResolvConf(b)
+	case !errors.Is(err, fs.ErrNotExist):
+		log.Warnf("/etc/resolv.conf: %v; asking the name server of this machine", err)
+	}
+	var own []string
+	for _, w := range c.List("dns_nameservers") {
+		servers, bad := dns.ParseServers(w)
+		if len(bad) > 0 {
+			log.Warnf("dns_nameservers: %q is no address; it is left out", bad)
+		}
+		own = append(own, servers...)
+	}
+	if len(own) > 0 {
+		conf.Servers = own
+	}
+	return conf
+}
