@@ -83,7 +83,7 @@ func (m *manager) request(d *delivery, nextHop string) *proto.Deliver {
 	p := &proto.Deliver{
 		ID: proto.DeliveryID{Epoch: m.epoch, Seq: uint64(d.entry)}, Service: d.service, NextHop: nextHop,
 		Queue: env.ID, File: d.msg.Ref.File, Slot: d.msg.Ref.Slot,
-		Sender: env.Sender, EnvID: env.EnvID, Ret: env.Ret, Body: env.Body, UTF8: env.UTF8, Client: env.Client,
+		Sender: env.Sender, EnvID: env.EnvID, Ret: env.Ret, Body: env.Body, UTF8: env.UTF8, Origin: env.Origin, Client: env.Client,
 		Arrival: env.Arrival, Active: d.msg.active, Handed: time.Now(), Size: d.msg.Size,
 		Recipients: make([]proto.DeliverRecipient, 0, len(d.recipients)),
 	}

@@ -48,6 +48,7 @@ type Deliver struct {
 	Ret      string
 	Body     mail.Body
 	UTF8     bool
+	Origin   mail.Origin // FromLocal: aliases have been expanded
 	Client   mail.Client
 	Arrival  time.Time // reception began: delay= counts from here
 	Active   time.Time // entered the active queue
@@ -82,6 +83,7 @@ func (m *Deliver) Append(b []byte) []byte {
 	b = ipc.AppendString(b, m.Ret)
 	b = append(b, byte(m.Body))
 	b = ipc.AppendBool(b, m.UTF8)
+	b = append(b, byte(m.Origin))
 	b = ipc.AppendString(b, m.Client.Name)
 	b = ipc.AppendString(b, m.Client.Addr)
 	b = ipc.AppendString(b, m.Client.Helo)
@@ -127,6 +129,7 @@ func (m *Deliver) Decode(b []byte) error {
 	m.Ret = d.String()
 	m.Body = mail.Body(d.Byte())
 	m.UTF8 = d.Bool()
+	m.Origin = mail.Origin(d.Byte())
 	m.Client = mail.Client{Name: d.String(), Addr: d.String(), Helo: d.String(), Protocol: d.String(), UID: d.Uint32()}
 	m.Arrival = d.Time()
 	m.Active = d.Time()
