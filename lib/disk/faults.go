@@ -44,6 +44,13 @@ func (m *Model) Fail(f Fault) {
 	m.faults = append(m.faults, &fault{f})
 }
 
+// SetCapacity sets Capacity.
+func (m *Model) SetCapacity(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Capacity = bytes
+}
+
 // Heal takes all faults away.
 func (m *Model) Heal() {
 	m.mu.Lock()

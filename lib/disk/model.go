@@ -19,7 +19,8 @@ import (
 // names by SyncDir, each without the other. All that is random comes from the
 // seed. Safe for concurrent use.
 type Model struct {
-	// Capacity is the size of the disk in bytes, 0 for one that never fills.
+	// Capacity is the size of the disk in bytes, 0 for one that never fills. Once
+	// the disk is in use it is changed by SetCapacity.
 	Capacity int64
 	// Clock gives modification times; nil means that they are zero.
 	Clock func() time.Time

@@ -430,7 +430,7 @@ func nameOf(t *testing.T, m *disk.Model, number uint64) string {
 }
 
 // free does what qmgr does with a file whose messages are all finished.
-func free(t *testing.T, m *disk.Model, name string) {
+func free(t testing.TB, m disk.FS, name string) {
 	t.Helper()
 	f, err := m.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
@@ -695,13 +695,14 @@ func TestFull(t *testing.T) {
 	if used, limit := j.Usage(); used < limit {
 		t.Errorf("%d of %d", used, limit)
 	}
-	m.Capacity = 1 // the reserve is gone
+	j.Close()
+	j = open(t, m, func(o *Options) { o.Now = c.now })
+	m.SetCapacity(1) // the reserve is gone
 	c.add(2 * time.Second)
-	j.o.SizeLimit = 0
 	if _, err := submit(j, message("X", 1)); !errors.Is(err, ErrFull) {
 		t.Error(err)
 	}
-	m.Capacity = 0
+	m.SetCapacity(0)
 	c.add(2 * time.Second)
 	if _, err := submit(j, message("Y", 1)); err != nil {
 		t.Error(err)
@@ -801,5 +802,37 @@ func TestHugeEnvelope(t *testing.T) {
 	e, err := mail.DecodeEnvelope(got["HUGE"].Envelope)
 	if len(got) != 3 || err != nil || len(e.Recipients) != 20001 {
 		t.Errorf("%d messages, %v", len(got), err)
+	}
+}
+
+// A message in flight costs nothing but what its caller makes.
+func TestAppendAllocates(t *testing.T) {
+	fsys := disk.OS(t.TempDir())
+	for _, d := range []string{"incoming", "content"} {
+		if err := fsys.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j := open(t, fsys, func(o *Options) { o.FileSize = 16 << 20; o.MinFree = 1; o.Maildrop = "" })
+	defer j.Close()
+	wait(t, "the keeper has no more to do", func() bool {
+		j.k.mu.Lock()
+		defer j.k.mu.Unlock()
+		return len(j.k.spares) >= 2 && len(j.k.wake) == 0
+	})
+	c := make(chan error, 1)
+	done := func(_ slot.Ref, err error) { c <- err }
+	m := message("4C1xyzW1Bcdz1", 4096)
+	one := func() {
+		j.Append(m, done)
+		if err := <-c; err != nil {
+			t.Error(err)
+		}
+	}
+	for range 10 {
+		one()
+	}
+	if n := testing.AllocsPerRun(200, one); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
