@@ -20,14 +20,16 @@ type Message struct {
 	Large    string
 	// Large is the name of the file in content/ when the content has one of
 	// its own, "" when the content is inline.
-	Size int64 // bytes of content as stored
+	Size    int64  // bytes of content as stored
+	CRC     uint32 // of a large content, CRC-32C
+	Flushed bool   // an operator wants it tried now: all groups, due or not
 
-	place   place       // the living state record, if there is one
-	content contentSpan // where the bytes are
-	crc     uint32      // of the content
+	place    place       // the living state record, if there is one
+	content  contentSpan // where the record is
+	reserved int64       // bytes of log, see Reserve
 }
 
-// Place says whether m has a living state record, that is whether it was
+// Deferred says whether m has a living state record, that is whether it was
 // deferred before. Mail for which it is false counts as incoming.
 func (m *Message) Deferred() bool { return m.place.ok() }
 
@@ -71,5 +73,8 @@ type Target struct {
 	Ref slot.Ref
 	ID  mail.QueueID
 
-	place place // where its state record was: a hint
+	place   place // where its state record was: a hint
+	offset  int64 // in the run
+	large   string
+	content contentSpan
 }

@@ -1,0 +1,299 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"postrider/lib/disk"
+	"postrider/lib/slot"
+)
+
+const (
+	versionFile = "version"
+	versionText = "postrider spool 1\n"
+)
+
+// Open puts the spool together after whatever ended its last use: it makes
+// what is missing, checks the version, loads the newest good checkpoint and
+// replays the log behind it. The caller holds the lock of the queue
+// directory. Errors: ErrVersion; ErrDamaged when there is no good checkpoint
+// of a spool that has been used; what the disk says.
+func Open(o Options) (*Queue, error) {
+	q := &Queue{o: defaults(o), fs: o.FS, events: make(chan func(), 256)}
+	q.files = fileCache{fs: o.FS, open: make(map[uint64]*cachedFile)}
+	q.clock = clock{wall: q.o.Now, mono: q.o.Mono}
+	q.ckpt.logs = make(map[uint64]string)
+	q.tail.seals = make(map[uint64]int64)
+	q.empty()
+	q.replaying = true
+	fresh, err := q.layout()
+	if err != nil {
+		return nil, err
+	}
+	last, offset, err := q.replayAll(fresh)
+	if err != nil {
+		return nil, err
+	}
+	if ignored := q.clock.start(last, offset); ignored > clockStep || ignored < -clockStep {
+		q.o.Logf("the clock moved by %v beyond what counts while the spool was closed: schedule and age go on without it", ignored)
+	}
+	if err := q.takeOver(); err != nil {
+		return nil, err
+	}
+
+	name := fmt.Sprintf("%s/%08d", dirLog, q.nextLog())
+	if n := len(q.ckpt.free); n > 0 {
+		name, q.ckpt.free = q.ckpt.free[n-1], q.ckpt.free[:n-1]
+	}
+	// Not in its whole size: the start waits for it.
+	s, err := makeLog(q.fs, name, q.nextLog(), 0, q.clock.spool.UnixMicro())
+	if err != nil {
+		return nil, fmt.Errorf("spool: new log: %w", err)
+	}
+	q.log.cur = &batch{}
+	q.bg.start()
+	q.log.c = newCommitter(q.o.MarkSyncDelay, q.post, q)
+	q.beginLog(s)
+	q.snapshot(s.number, q.clock.spool)
+	if fresh {
+		q.wait(func() bool { return !q.ckpt.busy })
+		if err := q.writeVersion(); err != nil || len(q.ckpt.have) == 0 {
+			q.end()
+			return nil, fmt.Errorf("spool: first checkpoint: %w", errors.Join(err, ErrLog))
+		}
+	}
+	q.replaying = false
+	for _, c := range q.contents {
+		q.checkContent(c)
+	}
+	for _, r := range q.runs {
+		q.checkRun(r)
+	}
+	return q, nil
+}
+
+func defaults(o Options) Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Mono == nil {
+		start := time.Now()
+		o.Mono = func() time.Duration { return time.Since(start) }
+	}
+	if o.Logf == nil {
+		o.Logf = func(string, ...any) {}
+	}
+	if o.OnFreed == nil {
+		o.OnFreed = func(string) {}
+	}
+	if o.LogSize == 0 {
+		o.LogSize = 64 << 20
+	}
+	if o.RunSlots == 0 {
+		o.RunSlots = 32768
+	}
+	if o.MarkSyncDelay == 0 {
+		o.MarkSyncDelay = 20 * time.Millisecond
+	}
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = 10 * time.Minute
+	}
+	return o
+}
+
+// layout makes the directories and checks the version. A spool is fresh until
+// its version file is there, which is written last.
+func (q *Queue) layout() (fresh bool, err error) {
+	for _, d := range []struct {
+		name string
+		perm fs.FileMode
+	}{
+		{dirIncoming, 0o2770}, {dirContent, 0o2770}, {dirDeferred, 0o700}, {dirHold, 0o700},
+		{dirStore, 0o700}, {dirLog, 0o700}, {dirCorrupt, 0o700},
+	} {
+		if err := q.fs.Mkdir(d.name, d.perm); err == nil {
+			if d.name == dirLog {
+				if err := disk.NoCOW(q.fs, dirLog); err != nil {
+					q.o.Logf("warning: %s is copied on write, which is slower: %v", dirLog, err)
+				}
+			}
+		} else if !errors.Is(err, fs.ErrExist) {
+			return false, fmt.Errorf("spool: %w", err)
+		}
+	}
+	if err := q.fs.SyncDir("."); err != nil {
+		return false, fmt.Errorf("spool: %w", err)
+	}
+	b, err := readAll(q.fs, versionFile)
+	switch {
+	case notExist(err) || err == nil && len(b) == 0:
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("spool: %w", err)
+	case string(b) != versionText:
+		return false, fmt.Errorf("%w: %q; this program knows %q", ErrVersion, strings.TrimSpace(string(b)), strings.TrimSpace(versionText))
+	}
+	return false, nil
+}
+
+func (q *Queue) writeVersion() error {
+	f, err := q.fs.OpenFile(versionFile, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte(versionText), 0); err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), q.fs.SyncDir("."))
+}
+
+// replayAll loads the newest good checkpoint and replays what follows. It
+// returns the last spool time known and its offset from the wall clock.
+func (q *Queue) replayAll(fresh bool) (last time.Time, offset time.Duration, err error) {
+	es, err := q.fs.ReadDir(dirLog)
+	if err != nil {
+		return last, 0, err
+	}
+	k := &q.ckpt
+	var ckpts []uint64
+	for _, e := range es {
+		name := dirLog + "/" + e.Name()
+		if s, ok := strings.CutPrefix(e.Name(), "ckpt."); ok {
+			if n, err := strconv.ParseUint(s, 10, 64); err == nil {
+				ckpts = append(ckpts, n)
+			}
+			continue
+		}
+		if err := q.foundLog(name); err != nil {
+			return last, 0, err
+		}
+	}
+	slices.Sort(ckpts)
+	found := uint64(0)
+	for i := len(ckpts) - 1; i >= 0 && found == 0; i-- {
+		n := ckpts[i]
+		if last, offset, err = q.loadCheckpoint(ckptName(n)); err == nil {
+			found = n
+			k.have = append(k.have, n)
+			if i > 0 { // kept until the next one is there
+				k.have = []uint64{ckpts[i-1], n}
+			}
+		} else if !errors.Is(err, ErrDamaged) {
+			return last, 0, err
+		} else {
+			q.o.Logf("warning: %v: using the one before", err)
+			q.fs.Remove(ckptName(n))
+		}
+	}
+	if found == 0 && !fresh {
+		return last, 0, fmt.Errorf("spool: no good checkpoint in %s/, and its contents cannot be rebuilt without one: %w", dirLog, ErrDamaged)
+	}
+	p := replay{q: q, last: last, offset: offset, limit: make(map[uint64]int64)}
+	if err := p.logs(found); err != nil {
+		return last, 0, err
+	}
+	return p.last, p.offset, nil
+}
+
+// foundLog takes note of a log file.
+func (q *Queue) foundLog(name string) error {
+	f, err := q.fs.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h, err := readHeader(f)
+	switch {
+	case errors.Is(err, ErrVersion):
+		return err
+	case err == nil && h.Kind == slot.Log:
+		q.ckpt.logs[h.Number] = name
+	case err == nil || errors.Is(err, slot.ErrBlank):
+		q.ckpt.free = append(q.ckpt.free, name)
+	default:
+		q.o.Logf("warning: %s is left alone: %v", name, err)
+	}
+	return nil
+}
+
+// takeOver compares memory with the directories: files that a FREE left behind
+// are freed, runs that nothing names are removed, the others filed.
+func (q *Queue) takeOver() error {
+	if err := q.list(); err != nil {
+		return err
+	}
+	cursor := q.cursorFile()
+	for n, name := range q.tail.names {
+		if n <= cursor && q.contents[n] == nil {
+			f, h, err := openSlotFile(q.fs, dirIncoming+"/"+name, slot.Content, n)
+			if err != nil {
+				return err
+			}
+			f.Close()
+			delete(q.tail.names, n)
+			q.recycle(name, h)
+		}
+	}
+	for _, r := range q.runs {
+		if r.enc != nil { // replayed records
+			if err := q.writeRun(r); err != nil {
+				return err
+			}
+			if err := q.seal(r); err != nil {
+				return err
+			}
+		}
+		r.sealed = true
+	}
+	for _, dir := range []string{dirDeferred, dirHold} {
+		es, err := q.fs.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range es {
+			if r := q.runs[runNumber(e.Name())]; r == nil || r.name() != dir+"/"+e.Name() {
+				if err := q.fs.Remove(dir + "/" + e.Name()); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, r := range q.runs {
+		if r.hold || r.live() == 0 {
+			continue
+		}
+		b := q.wheel.buckets[r.minute]
+		if b == nil {
+			b = &bucket{minute: r.minute}
+			q.wheel.buckets[r.minute] = b
+		}
+		b.runs = append(b.runs, r)
+		r.first = r.minute * 60000
+		q.wheel.soonest = min(q.wheel.soonest, r.first)
+	}
+	q.hold.again = true
+	for _, c := range q.contents {
+		for n := range c.slots {
+			if !c.dead.has(n) && !c.stated.has(n) {
+				q.tail.old = append(q.tail.old, c)
+				break
+			}
+		}
+	}
+	slices.SortFunc(q.tail.old, func(a, b *contentFile) int { return int(int64(a.number - b.number)) })
+	return nil
+}
+
+// runNumber reads the number out of the name of a run; 0 when it is none.
+func runNumber(name string) uint64 {
+	name = strings.TrimSuffix(name, ".run")
+	n, _ := strconv.ParseUint(name[strings.LastIndexByte(name, '.')+1:], 10, 64)
+	return n
+}

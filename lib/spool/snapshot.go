@@ -1,0 +1,244 @@
+package spool
+
+import (
+	"bytes"
+	"io"
+	"slices"
+
+	"postrider/lib/disk"
+	"postrider/lib/slot"
+)
+
+// Snapshot is what was in the queue at one moment, for a listing or a search.
+// One goroutine, any one, may use it, until Queue.Close.
+type Snapshot struct {
+	q     *Queue
+	open  []openItem
+	runs  []*runView
+	files map[uint64]*fileView
+	skip  map[slot.Ref]bool // open ones
+
+	f    disk.File
+	scan *slot.Scanner
+}
+
+type openItem struct {
+	m    *Message
+	done Set
+	held bool
+}
+
+// runView and fileView are copies of what the owner may change.
+type runView struct {
+	r    *run
+	dead bitmap
+	end  int64
+	name string
+}
+
+type fileView struct {
+	name       string
+	h          slot.Header
+	dead, held bitmap
+}
+
+// Snapshot fixes what is in the queue at this moment. It must be closed.
+func (q *Queue) Snapshot() *Snapshot {
+	s := &Snapshot{q: q, files: make(map[uint64]*fileView), skip: make(map[slot.Ref]bool)}
+	if err := q.writeRuns(); err != nil {
+		q.o.Logf("warning: a listing is not complete: %v", err)
+	}
+	for _, r := range q.runs {
+		if r.live() == 0 || r.freeing {
+			continue
+		}
+		end := r.length
+		if r.enc != nil { // what could not be written cannot be listed
+			_, end = r.enc.Batch()
+		}
+		r.pins.Add(1)
+		s.runs = append(s.runs, &runView{r: r, dead: r.dead.clone(r.slots), end: end, name: r.name()})
+	}
+	slices.SortFunc(s.runs, func(a, b *runView) int { return byMinute(a.r, b.r) })
+	for n, c := range q.contents {
+		s.files[n] = &fileView{name: c.name, h: c.h, dead: slices.Clone(c.dead), held: slices.Clone(c.held)}
+	}
+	for ref, m := range q.open {
+		s.skip[ref] = true
+		if q.alive(ref) {
+			done := slices.Clone(m.State.Done)
+			done.Merge(q.marks[ref])
+			s.open = append(s.open, openItem{m, done, q.IsHeld(ref)})
+		}
+	}
+	slices.SortFunc(s.open, func(a, b openItem) int { return a.m.Ref.Compare(b.m.Ref) })
+	return s
+}
+
+// Next returns the next message: the open ones, then by run, or io.EOF. What
+// is damaged is passed over; the owner meets it in its time.
+func (s *Snapshot) Next() (*Item, error) {
+	if len(s.open) > 0 {
+		o := s.open[0]
+		s.open = s.open[1:]
+		return openedItem(o), nil
+	}
+	for {
+		if s.scan == nil {
+			if len(s.runs) == 0 {
+				return nil, io.EOF
+			}
+			if err := s.next(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		rec, err := s.scan.Next()
+		if err == io.EOF {
+			s.done()
+			continue
+		}
+		if err != nil || s.runs[0].dead.has(rec.Ref.Slot) || len(rec.Envelope) < stateHead {
+			continue
+		}
+		ref := stateRef(rec.Envelope)
+		f := s.files[ref.File]
+		if f == nil || f.dead.has(ref.Slot) || s.skip[ref] {
+			continue
+		}
+		st, err := decodeState(rec.Envelope)
+		if err != nil {
+			continue
+		}
+		it := st.item()
+		it.ID, it.Queue = rec.ID, InDeferred
+		if f.held.has(ref.Slot) {
+			it.Queue = InHold
+		}
+		it.place, it.offset, it.large = place{rec.Ref.File, rec.Ref.Slot}, rec.Offset, st.Large
+		it.Target.content = contentSpan{f.name, f.h, st.content}
+		return it, nil
+	}
+}
+
+// next opens the next run.
+func (s *Snapshot) next() error {
+	v := s.runs[0]
+	f, err := s.q.fs.OpenFile(v.name, 0, 0)
+	if notExist(err) {
+		s.done()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	h := slot.Header{Kind: v.r.kind(), Number: v.r.number, Key: v.r.key}
+	s.f, s.scan = f, slot.NewScanner(f, h, v.end)
+	s.scan.Durable = v.end
+	return nil
+}
+
+// done leaves the run that is read.
+func (s *Snapshot) done() {
+	if s.f != nil {
+		s.f.Close()
+	}
+	s.f, s.scan = nil, nil
+	s.runs[0].r.pins.Add(-1)
+	s.runs = s.runs[1:]
+}
+
+// Close lets go of the files the snapshot reads.
+func (s *Snapshot) Close() {
+	for len(s.runs) > 0 {
+		s.done()
+	}
+	s.open = nil
+}
+
+func openedItem(o openItem) *Item {
+	m := o.m
+	e := m.Envelope
+	it := &Item{Target: Target{Ref: m.Ref, ID: e.ID, place: m.place, large: m.Large, content: m.content},
+		Queue: InActive, Open: true, Arrival: e.Arrival, Size: e.Size, Sender: e.Sender, Expired: m.State.Expired}
+	if o.held {
+		it.Queue = InHold
+	}
+	at := make(map[uint32]int)
+	for n := range e.Recipients {
+		if o.done.Has(uint32(n)) {
+			continue
+		}
+		r := &e.Recipients[n]
+		at[uint32(n)] = len(it.Recipients)
+		it.Recipients = append(it.Recipients, ItemRecipient{Number: uint32(n), Address: r.Address, Original: r.Original})
+	}
+	for i := range m.State.Groups {
+		g := &m.State.Groups[i]
+		for _, n := range g.Recipients {
+			if k, ok := at[n]; ok {
+				r := &it.Recipients[k]
+				r.Due, r.Attempts, r.Status = g.Due, g.Attempts, g.Status
+			}
+		}
+	}
+	return it
+}
+
+// item is what a state record tells a listing.
+func (r *record) item() *Item {
+	it := &Item{Target: Target{Ref: r.Ref}, Arrival: r.Arrival, Size: r.Size, Sender: r.Sender,
+		Due: r.State.Due(), Expired: r.State.Expired, Recipients: r.Listed}
+	it.More = -len(r.Listed)
+	for i := range r.State.Groups {
+		g := &r.State.Groups[i]
+		it.More += len(g.Recipients)
+		for k := range it.Recipients {
+			if _, ok := slices.BinarySearch(g.Recipients, it.Recipients[k].Number); ok {
+				x := &it.Recipients[k]
+				x.Due, x.Attempts, x.Status = g.Due, g.Attempts, g.Status
+			}
+		}
+	}
+	return it
+}
+
+// Cat returns the content of a message in a listing. From any goroutine,
+// until Queue.Close; a message that is gone by now is ErrDamaged or not found.
+func (q *Queue) Cat(it *Item) (io.ReadCloser, error) {
+	rec, _, err := q.readRecord(it.Target.content, nil)
+	if err != nil {
+		return nil, err
+	}
+	if rec.Flags&slot.FlagLarge == 0 {
+		return io.NopCloser(bytes.NewReader(rec.Content)), nil
+	}
+	f, err := q.fs.OpenFile(dirContent+"/"+string(rec.ID), 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Size()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(f, 0, size), f}, nil
+}
+
+// Stats returns figures for status and tests.
+func (q *Queue) Stats() Stats {
+	s := q.stats
+	s.Open, s.Runs, s.ContentFiles = len(q.open), len(q.runs), len(q.contents)
+	s.LogBytes, s.Syncs = q.log.bytes, q.log.syncs
+	for _, r := range q.runs {
+		if r.hold {
+			s.Held += r.live()
+		} else {
+			s.Deferred += r.live()
+		}
+	}
+	return s
+}

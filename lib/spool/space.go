@@ -1,0 +1,178 @@
+package spool
+
+import (
+	"os"
+
+	"postrider/lib/slot"
+)
+
+// space gives back what nothing needs any more. A file goes through this in
+// order: all its slots are dead; the entries that killed them are durable;
+// FREE is logged; FREE is durable; the file is gone or free.
+type space struct {
+	reserved int64  // bytes of log promised to attempts under way
+	passed   uint64 // the highest content file tailed to its end
+	freeing  []freeing
+	large    []pendingLarge
+	orphans  bool // some message may have lost its state record
+	told     map[string]bool
+}
+
+type freeing struct {
+	c      *contentFile // or
+	r      *run
+	seq    uint64 // to be durable before the next step
+	logged bool
+}
+
+// pendingLarge is a file in content/ to be removed when seq is durable.
+type pendingLarge struct {
+	name string
+	seq  uint64
+}
+
+func (q *Queue) checkContent(c *contentFile) {
+	if !q.replaying && c.passed && !c.freeing && c.inUse == 0 && c.ndead >= c.slots && c.dead.count(c.slots) == int(c.slots) {
+		c.freeing = true
+		q.space.freeing = append(q.space.freeing, freeing{c: c, seq: q.log.next()})
+	}
+}
+
+func (q *Queue) checkRun(r *run) {
+	if !q.replaying && r.sealed && !r.freeing && r.live() == 0 {
+		r.freeing = true
+		q.space.freeing = append(q.space.freeing, freeing{r: r, seq: q.log.next()})
+	}
+}
+
+// freeStep moves what is to be freed a step on.
+func (q *Queue) freeStep() {
+	s := &q.space
+	kept := s.freeing[:0]
+	for _, f := range s.freeing {
+		switch {
+		case f.seq > q.log.durable:
+		case f.logged:
+			q.gone(f)
+			continue
+		case f.r != nil && f.r.pins.Load() > 0:
+			// A listing reads it: look again next time.
+		case f.c != nil && f.c.inUse > 0:
+			f.c.freeing = false // checked again when let go
+			continue
+		default:
+			of, n := slot.Content, uint64(0)
+			if f.r != nil {
+				of, n = f.r.kind(), f.r.number
+			} else {
+				n = f.c.number
+			}
+			q.log.end(appendFree(q.log.begin(), of, n))
+			q.freed(of, n)
+			f.logged, f.seq = true, q.log.next()
+		}
+		kept = append(kept, f)
+	}
+	clear(s.freeing[len(kept):])
+	s.freeing = kept
+
+	n := 0
+	for n < len(s.large) && s.large[n].seq <= q.log.durable {
+		name := dirContent + "/" + s.large[n].name
+		q.bg.do(func() {
+			if err := q.fs.Remove(name); err != nil && !notExist(err) {
+				q.post(func() { q.o.Logf("warning: %v", err) })
+			}
+		})
+		n++
+	}
+	s.large = append(s.large[:0], s.large[n:]...)
+}
+
+// freed does what a FREE entry says.
+func (q *Queue) freed(of slot.Kind, n uint64) {
+	if of == slot.Content {
+		delete(q.contents, n)
+		q.space.passed = max(q.space.passed, n)
+	} else {
+		delete(q.runs, n)
+	}
+}
+
+// gone gives a file back, whose FREE is durable.
+func (q *Queue) gone(f freeing) {
+	if f.r != nil {
+		f.r.close()
+		name := f.r.name()
+		q.bg.do(func() {
+			if err := q.fs.Remove(name); err != nil && !notExist(err) {
+				q.post(func() { q.o.Logf("warning: %v", err) })
+			}
+		})
+		return
+	}
+	q.files.drop(f.c.number)
+	delete(q.tail.names, f.c.number)
+	if f.c.name != "" {
+		q.recycle(f.c.name, f.c.h)
+	}
+}
+
+// recycle marks a content file free and says so to cleanup.
+func (q *Queue) recycle(name string, h slot.Header) {
+	q.bg.do(func() {
+		f, err := q.fs.OpenFile(dirIncoming+"/"+name, os.O_RDWR, 0)
+		if err == nil {
+			var is slot.Header
+			if is, err = readHeader(f); err == nil && is == h {
+				h.Kind = slot.Free
+				err = slot.WriteHeader(f, h)
+			}
+			f.Close()
+		}
+		q.post(func() {
+			switch {
+			case err == nil:
+				q.o.OnFreed(name)
+			case !notExist(err):
+				q.o.Logf("warning: %v", err)
+			}
+		})
+	})
+}
+
+// What the results of an attempt may take in the log: a DONE for each
+// recipient, a PUT with the different replies.
+const (
+	reserveMessage   = 1024
+	reserveRecipient = 16
+	reserveReply     = 512
+)
+
+// Reserve asks for log space for the results of n recipients of m that are
+// about to be tried. False: no attempt may start now, as the log is full until
+// a checkpoint is done, or cannot be written; ask again at a later event. The
+// space is given back by Put, Finish and Corrupt.
+func (q *Queue) Reserve(m *Message, n int) bool {
+	l := &q.log
+	if l.unsure || l.failed || q.open[m.Ref] != m {
+		return false
+	}
+	need := int64(reserveMessage + n*reserveRecipient + min(n, maxReplies)*reserveReply)
+	if q.logSpace()-q.space.reserved < need {
+		return false
+	}
+	m.reserved += need
+	q.space.reserved += need
+	return true
+}
+
+// logSpace is how much may be logged before a checkpoint that is not even begun
+// has to be finished.
+func (q *Queue) logSpace() int64 {
+	n := q.o.LogSize - q.log.enc.End() - int64(len(q.log.cur.entries))
+	if q.ckpt.spare != nil && !q.ckpt.busy {
+		n += q.o.LogSize - slot.DataStart
+	}
+	return n
+}

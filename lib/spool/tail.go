@@ -1,0 +1,472 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"postrider/lib/disk"
+	"postrider/lib/slot"
+)
+
+// tailState is where the journal is read.
+type tailState struct {
+	durable slot.Position // cleanup synced up to here
+	first   uint64        // files below belong to writers that are gone
+	c       *contentFile  // being read
+	f       disk.File
+	scan    *slot.Scanner
+	rest    bool              // c is read to the end its successor names
+	again   bool              // c is read for what was in the active queue at the last stop
+	old     []*contentFile    // to be read so
+	names   map[uint64]string // content files there are, by number
+	seals   map[uint64]int64  // lengths that later files give
+}
+
+func (t *tailState) close() {
+	if t.f != nil {
+		t.f.Close()
+	}
+	t.f, t.scan, t.c = nil, nil, nil
+}
+
+// Durable says that cleanup synced its journal up to p. Tail reads no further.
+func (q *Queue) Durable(p slot.Position) {
+	if p.Compare(q.tail.durable) > 0 {
+		q.tail.durable = p
+	}
+}
+
+// list learns the names of the content files.
+func (q *Queue) list() error {
+	es, err := q.fs.ReadDir(dirIncoming)
+	if err != nil {
+		return err
+	}
+	names := make(map[uint64]string)
+	for _, e := range es {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		f, err := q.fs.OpenFile(dirIncoming+"/"+e.Name(), 0, 0)
+		if notExist(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		h, err := readHeader(f)
+		f.Close()
+		switch {
+		case errors.Is(err, slot.ErrBlank):
+			continue
+		case errors.Is(err, ErrVersion):
+			return err
+		case err != nil:
+			if !q.space.told[e.Name()] {
+				q.space.told[e.Name()] = true
+				q.o.Logf("warning: %s/%s is left alone: %v", dirIncoming, e.Name(), err)
+			}
+			continue
+		}
+		if h.Kind != slot.Content {
+			continue
+		}
+		names[h.Number] = e.Name()
+		if c := q.contents[h.Number]; c != nil {
+			c.name, c.h = e.Name(), h
+		}
+	}
+	q.tail.names = names
+	return nil
+}
+
+// readSeals reads the first records of the files behind number: a writer that
+// could not sync says there where its older file ends.
+func (q *Queue) readSeals(number uint64) error {
+	for n, name := range q.tail.names {
+		if n <= number {
+			continue
+		}
+		f, h, err := openSlotFile(q.fs, dirIncoming+"/"+name, slot.Content, n)
+		if err != nil {
+			continue // freed or damaged
+		}
+		rec, _, err := slot.ReadRecord(f, h, slot.DataStart, nil)
+		f.Close()
+		if err != nil || rec.Type != slot.TypeSeal {
+			continue
+		}
+		seals, err := slot.DecodeSeals(rec.Envelope)
+		if err != nil {
+			continue
+		}
+		for _, s := range seals {
+			if old, ok := q.tail.seals[s.File]; !ok || s.Length < old {
+				q.tail.seals[s.File] = s.Length
+			}
+		}
+	}
+	return nil
+}
+
+// WriterGone says that the writers of all content files numbered below first
+// are gone (0: of every one there is): those left open are synced and sealed
+// as far as they are good, so that Tail may read them to their ends. After an
+// error nothing may be taken for read to its end.
+func (q *Queue) WriterGone(first uint64) error {
+	t := &q.tail
+	if err := q.list(); err != nil {
+		return err
+	}
+	if err := q.readSeals(0); err != nil {
+		return err
+	}
+	numbers := make([]uint64, 0, len(t.names))
+	for n := range t.names {
+		if (first == 0 || n < first) && n >= q.cursorFile() {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		if c := q.contents[n]; c != nil && (c.sealed || c.passed) {
+			continue
+		}
+		if err := q.sealContent(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cursorFile is the number of the file the journal was tailed to.
+func (q *Queue) cursorFile() uint64 {
+	var n uint64
+	for k, c := range q.contents {
+		if c.slots > 0 || c.passed {
+			n = max(n, k)
+		}
+	}
+	return max(n, q.space.passed)
+}
+
+// sealContent syncs the file a dead writer left, finds its end and logs it.
+func (q *Queue) sealContent(n uint64) error {
+	c := q.content(n)
+	f, h, err := openSlotFile(q.fs, dirIncoming+"/"+q.tail.names[n], slot.Content, n)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	length, limited := q.tail.seals[n]
+	if limited {
+		size = min(size, length)
+	}
+	s := slot.NewScanner(f, h, size)
+	s.MoveTo(c.offset)
+	if limited {
+		s.Durable = length
+	}
+	for {
+		if _, err := s.Next(); err == io.EOF {
+			break
+		}
+	}
+	c.name, c.h = q.tail.names[n], h
+	c.sealed, c.length = true, s.Offset()
+	q.log.end(appendSeal(q.log.begin(), slot.Content, n, c.length))
+	q.Durable(slot.Position{File: n, Offset: c.length})
+	if q.tail.c == c && !q.tail.again {
+		q.tail.close() // with the end now known
+	}
+	return nil
+}
+
+// Tail returns the next new messages, at most limit, in the order of the
+// journal; after a start first those that were open before it and have no
+// state record. What a message replaces is crossed off in the entry that moves
+// the cursor past it. An empty answer without error means that all that is
+// durable was tailed.
+func (q *Queue) Tail(limit int) ([]*Message, error) {
+	t := &q.tail
+	var out []*Message
+	var moved *contentFile // its cursor is ahead of the log's
+	defer func() {
+		if moved != nil {
+			q.logCursor(moved, slot.Ref{}, nil)
+		}
+	}()
+	for len(out) < limit {
+		if t.scan == nil {
+			ok, err := q.nextContent()
+			if err != nil || !ok {
+				return out, err
+			}
+		}
+		c := t.c
+		if !t.again {
+			n := q.readable(c)
+			t.scan.Extend(n)
+			t.scan.Durable = max(t.scan.Durable, n)
+		}
+		rec, err := t.scan.Next()
+		if err == io.EOF {
+			if t.again {
+				t.close()
+				continue
+			}
+			end := t.durable.File > c.number || c.sealed
+			if end && t.durable.File > c.number && !c.sealed && !t.scan.Sealed() {
+				// Its writer went on without saying so in this file: the
+				// next one may say where it ends.
+				if err := q.list(); err != nil {
+					return out, err
+				}
+				q.readSeals(c.number)
+				size, err := t.f.Size()
+				if err != nil {
+					return out, err
+				}
+				if l, ok := t.seals[c.number]; ok {
+					size = min(size, l)
+					t.scan.Durable = l
+				}
+				if t.scan.Extend(size); t.scan.Offset() < size && !t.rest {
+					t.rest = true
+					continue
+				}
+			}
+			if !end && !t.scan.Sealed() {
+				return out, nil
+			}
+			moved = nil
+			q.passed(c, t.scan.Offset())
+			t.close()
+			continue
+		}
+		if err != nil {
+			if t.again {
+				continue // saved when it was read first
+			}
+			if err := q.damagedContent(c, t.f, err); err != nil {
+				return out, err
+			}
+			moved = c
+			continue
+		}
+		ref := slot.Ref{File: c.number, Slot: rec.Ref.Slot}
+		var before contentFile
+		if t.again {
+			if rec.Ref.Slot >= c.slots || c.dead.has(ref.Slot) || c.stated.has(ref.Slot) || q.open[ref] != nil {
+				continue
+			}
+		} else {
+			before = *c
+			if rec.Ref.Slot > c.slots { // between them was something
+				q.lostSlots(c, rec.Ref.Slot)
+			}
+			c.slots, c.offset = rec.Ref.Slot+1, rec.End()
+			moved = c
+			if c.dead.has(ref.Slot) || c.stated.has(ref.Slot) {
+				continue // known from a log whose cursor entry was lost
+			}
+		}
+		if rec.Type != slot.TypeMessage {
+			q.bury(ref)
+			continue
+		}
+		m, err := q.tailed(c, rec)
+		if errors.Is(err, ErrDamaged) {
+			err = q.corrupt(ref, string(rec.ID), place{}, "", contentSpan{c.name, c.h, rec.Offset}, err.Error())
+		}
+		if err != nil { // it is met again
+			if t.again {
+				t.old = append([]*contentFile{c}, t.old...)
+			} else {
+				c.slots, c.offset = before.slots, before.offset
+			}
+			t.close()
+			return out, err
+		}
+		if c.dead.has(ref.Slot) {
+			continue
+		}
+		if r := &m.Envelope.Replaces; !t.again && r.ID != "" && len(r.Recipients) > 0 {
+			old := slot.Ref{File: r.File, Slot: r.Slot}
+			rs := rising(r.Recipients)
+			if !q.alive(old) {
+				old, rs = slot.Ref{}, nil
+			}
+			q.logCursor(c, old, rs)
+			moved = nil
+			if len(rs) > 0 {
+				m.Replaced = true
+				q.mark(old, rs)
+			}
+		}
+		m.State.Since = q.clock.spool
+		m.State.Done = slices.Clone(q.marks[ref])
+		q.admit(m)
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// tailed makes a message of a record that the tail's scanner read lazily.
+func (q *Queue) tailed(c *contentFile, rec *slot.Record) (*Message, error) {
+	if rec.Flags&slot.FlagLarge == 0 {
+		return q.message(c, rec, nil)
+	}
+	full, buf, err := slot.ReadRecord(q.tail.f, c.h, rec.Offset, q.rbuf)
+	q.rbuf = buf
+	if errors.Is(err, slot.ErrDamage) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return q.message(c, &full, full.Content)
+}
+
+func (q *Queue) logCursor(c *contentFile, old slot.Ref, recipients []uint32) {
+	b := appendCursor(q.log.begin(), c.number, c.slots, c.offset, old, recipients)
+	if len(recipients) > 0 {
+		q.log.endRef(b, old)
+	} else {
+		q.log.end(b)
+	}
+}
+
+// readable is how far a content file may be read.
+func (q *Queue) readable(c *contentFile) int64 {
+	switch {
+	case c.sealed:
+		return c.length
+	case q.tail.durable.File == c.number:
+		return q.tail.durable.Offset
+	}
+	return c.offset
+}
+
+// nextContent opens the next file to be tailed. False means that there is none.
+func (q *Queue) nextContent() (bool, error) {
+	t := &q.tail
+	for len(t.old) > 0 {
+		c := t.old[0]
+		t.old = t.old[1:]
+		if c.name == "" {
+			q.o.Logf("warning: content file %d is lost", c.number)
+			continue
+		}
+		return true, q.openTail(c, slot.DataStart, c.offset, true)
+	}
+	n, ok := q.following()
+	if !ok && t.durable.File > 0 && t.names[t.durable.File] == "" {
+		if err := q.list(); err != nil {
+			return false, err
+		}
+		n, ok = q.following()
+	}
+	if !ok {
+		return false, nil
+	}
+	c := q.content(n)
+	if c.name == "" {
+		if err := q.list(); err != nil {
+			return false, err
+		}
+		if c.name == "" {
+			return false, nil
+		}
+	}
+	return true, q.openTail(c, c.offset, q.readable(c), false)
+}
+
+// following returns the number of the file to be tailed now: the first one
+// that was not passed, as long as anything in it is durable.
+func (q *Queue) following() (uint64, bool) {
+	from, best := q.cursorFile(), uint64(0)
+	for n := range q.tail.names {
+		if n < from || n > q.tail.durable.File || n == from && (q.contents[n] == nil || q.contents[n].passed) {
+			continue
+		}
+		if best == 0 || n < best {
+			best = n
+		}
+	}
+	return best, best != 0
+}
+
+func (q *Queue) openTail(c *contentFile, from, size int64, again bool) error {
+	f, err := q.fs.OpenFile(dirIncoming+"/"+c.name, 0, 0)
+	if err != nil {
+		return err
+	}
+	t := &q.tail
+	t.c, t.f, t.again, t.rest = c, f, again, false
+	t.scan = slot.NewScanner(f, c.h, size)
+	t.scan.Lazy, t.scan.Durable = true, size
+	t.scan.MoveTo(from)
+	return nil
+}
+
+// passed says that a content file was tailed to its end.
+func (q *Queue) passed(c *contentFile, length int64) {
+	c.passed, c.offset = true, length
+	if !c.sealed {
+		c.sealed, c.length = true, length
+	}
+	q.space.passed = max(q.space.passed, c.number)
+	q.logCursor(c, slot.Ref{}, nil)
+	q.log.end(appendSeal(q.log.begin(), slot.Content, c.number, length))
+	q.checkContent(c)
+}
+
+// damagedContent saves a part of a journal file that is lost.
+func (q *Queue) damagedContent(c *contentFile, f disk.File, err error) error {
+	var d *slot.Damage
+	if !errors.As(err, &d) {
+		return err
+	}
+	name := fmt.Sprintf("content.%d.%d", c.number, d.From)
+	if d.Record != nil {
+		name = string(d.Record.ID)
+	}
+	if err := q.save(name, err.Error(), f, d.From, d.To); err != nil {
+		q.tail.close() // it is met again
+		return err
+	}
+	c.offset = d.To
+	if d.Record != nil {
+		q.lostSlots(c, d.Record.Ref.Slot+1)
+		c.slots = max(c.slots, d.Record.Ref.Slot+1)
+	}
+	return nil
+}
+
+// lostSlots finishes the slots before number that nobody can read; what they
+// were is in corrupt/.
+func (q *Queue) lostSlots(c *contentFile, number uint32) {
+	for n := c.slots; n < number; {
+		var lost []uint32
+		for ; n < number && len(lost) < entrySlots; n++ {
+			if c.dead.has(n) || c.stated.has(n) {
+				continue
+			}
+			lost = append(lost, n)
+			q.bury(slot.Ref{File: c.number, Slot: n})
+		}
+		if len(lost) > 0 {
+			q.log.endSlots(appendSlots(q.log.begin(), entDelete, c.number, lost), c.number, lost)
+		}
+	}
+}
