@@ -1,0 +1,362 @@
+package cleanup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"postrider/lib/header"
+	"postrider/lib/mail"
+	"postrider/lib/maildrop"
+	"postrider/lib/maillog"
+)
+
+const (
+	// lookEvery is how often maildrop/ is read without being told.
+	lookEvery = time.Minute
+	// halfDone is how old an unfinished file must be to be taken for abandoned.
+	halfDone = 24 * time.Hour
+	// maxInFlight is how many submissions wait for the journal at a time.
+	maxInFlight = 64
+	// listSize is how many names of the directory are held at a time.
+	listSize = 1000
+	// maxLeft is how many files left alone are remembered.
+	maxLeft = 10000
+	// framing is how much larger than its content and envelope a file may be.
+	framing = 1 << 20
+)
+
+// dropReader makes messages of the files in maildrop/, of each exactly once: the
+// message names the file it replaces, the file goes when the message is durable,
+// and a name that the journal knows is removed and not read again. It trusts nothing
+// there but the owner of a file, and nothing there stops it.
+type dropReader struct {
+	s    *service
+	dir  string
+	log  *maillog.Logger
+	wake chan struct{}
+	left map[string]stamp // files left alone, by name, and what they were then
+
+	mu     sync.Mutex
+	busy   map[string]bool // read, and neither removed nor refused
+	unsure map[string]bool // not to be read again before a restart
+	idle   *sync.Cond      // busy has become smaller
+	failed bool            // the journal took something not: the next look is later
+}
+
+// stamp tells whether a file is still what it was.
+type stamp struct {
+	dev, ino uint64
+	size     int64
+	sec      int64 // of the last change
+	nsec     int64
+	uid      uint32
+}
+
+// newDropReader reads maildrop/ below root; log has pickup's tag.
+func newDropReader(s *service, root string, log *maillog.Logger) *dropReader {
+	r := &dropReader{s: s, dir: filepath.Join(root, dropDir), log: log, wake: make(chan struct{}, 1),
+		left: map[string]stamp{}, busy: map[string]bool{}, unsure: map[string]bool{}}
+	r.idle = sync.NewCond(&r.mu)
+	return r
+}
+
+// listen takes any connection to public/pickup as a wish that the reader looks. It
+// reads nothing from it.
+func (r *dropReader) listen(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(100 * time.Millisecond) // out of descriptors: let others close some
+			continue
+		}
+		c.Close()
+		r.look()
+	}
+}
+
+// look has the reader read the directory once more.
+func (r *dropReader) look() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run reads the directory at once, when asked, and every minute, and returns when
+// ctx has ended and all that was read is answered. However often it is asked, half
+// of the time is left to others.
+func (r *dropReader) run(ctx context.Context) {
+	every := time.NewTicker(lookEvery)
+	defer every.Stop()
+	for ctx.Err() == nil {
+		began := time.Now()
+		r.scan(ctx)
+		rest := time.NewTimer(min(time.Since(began), lookEvery))
+		select {
+		case <-ctx.Done():
+		case <-rest.C:
+		}
+		wake := r.wake
+		if r.takeFailed() {
+			wake = nil // the disk is full or broken: no haste
+		}
+		select {
+		case <-ctx.Done():
+		case <-wake:
+		case <-every.C:
+		}
+	}
+	r.wait()
+}
+
+func (r *dropReader) takeFailed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.failed
+	r.failed = false
+	return f
+}
+
+// wait returns when nothing that was read is unanswered.
+func (r *dropReader) wait() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.busy) > 0 {
+		r.idle.Wait()
+	}
+}
+
+// scan reads the directory once.
+func (r *dropReader) scan(ctx context.Context) {
+	d, err := os.Open(r.dir)
+	if err != nil {
+		r.log.Warnf("cannot read %s: %v", dropDir, err)
+		return
+	}
+	defer d.Close()
+	left := map[string]stamp{}
+	for {
+		names, err := d.Readdirnames(listSize)
+		for _, name := range names {
+			if ctx.Err() != nil || r.hasFailed() {
+				return
+			}
+			st, why := r.take(ctx, name)
+			if why == nil || len(left) >= maxLeft {
+				continue // those over the limit are looked at each time, in silence
+			}
+			left[name] = st
+			if r.left[name] != st {
+				r.log.Warnf("%s/%s: left alone: %v", dropDir, name, why)
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	r.left = left
+}
+
+func (r *dropReader) hasFailed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+// take does what is to be done with one name. An error says why the file, as it is
+// now, stays where it is and is not read again.
+func (r *dropReader) take(ctx context.Context, name string) (stamp, error) {
+	r.mu.Lock()
+	busy := r.busy[name] || r.unsure[name]
+	r.mu.Unlock()
+	if busy {
+		return stamp{}, nil
+	}
+	if _, seen := r.s.journal.SeenMaildrop(name); seen {
+		return stamp{}, r.remove(name)
+	}
+	f, st, err := r.open(name)
+	if err == nil {
+		defer f.Close()
+		if r.left[name] == st {
+			return st, errKnown
+		}
+		err = r.read(ctx, name, f, st)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, context.Canceled):
+		return st, nil
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		r.log.Warnf("%s/%s: %v", dropDir, name, err)
+		return st, nil
+	case errors.Is(err, maildrop.ErrIncomplete):
+		if age := r.s.now().Sub(time.Unix(st.sec, st.nsec)); age < halfDone {
+			return st, nil // somebody may be writing it
+		}
+		if maildrop.Temporary(name) { // nobody was told that it was taken
+			r.log.Infof("%s/%s: unfinished for a day, removed", dropDir, name)
+			return st, os.Remove(filepath.Join(r.dir, name))
+		}
+	}
+	return st, err
+}
+
+var (
+	errForeign = errors.New("not a file of postdrop's")
+	errKnown   = errors.New("as before")
+)
+
+// open opens a file without following links, waiting for a FIFO, or reading a
+// terminal, and says what it is.
+func (r *dropReader) open(name string) (*os.File, stamp, error) {
+	path := filepath.Join(r.dir, name)
+	var u unix.Stat_t
+	if err := unix.Lstat(path, &u); err != nil {
+		return nil, stamp{}, err
+	}
+	st := stampOf(&u)
+	if err := r.acceptable(name, &u); err != nil {
+		return nil, st, err
+	}
+	if maildrop.Temporary(name) {
+		return nil, st, maildrop.ErrIncomplete
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, st, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	if err := unix.Fstat(fd, &u); err == nil {
+		st = stampOf(&u)
+		err = r.acceptable(name, &u)
+	}
+	if err != nil {
+		f.Close()
+		return nil, st, err
+	}
+	return f, st, nil
+}
+
+func stampOf(u *unix.Stat_t) stamp {
+	return stamp{uint64(u.Dev), u.Ino, u.Size, u.Mtim.Sec, u.Mtim.Nsec, u.Uid}
+}
+
+func (r *dropReader) acceptable(name string, u *unix.Stat_t) error {
+	limit := r.s.settings.Load().sizeLimit
+	switch {
+	case !maildrop.ValidName(name) && !maildrop.Temporary(name):
+		return fmt.Errorf("its name is not a queue id: %w", errForeign)
+	case u.Mode&unix.S_IFMT != unix.S_IFREG:
+		return fmt.Errorf("no regular file: %w", errForeign)
+	case u.Nlink != 1:
+		return fmt.Errorf("it has %d names: %w", u.Nlink, errForeign)
+	case limit > 0 && u.Size > 2*limit+maildrop.MaxEnvelope+framing: // pieces may be small
+		return fmt.Errorf("%d bytes, over message_size_limit", u.Size)
+	}
+	return nil
+}
+
+// read makes a message of a file and gives it to the journal.
+func (r *dropReader) read(ctx context.Context, name string, f *os.File, st stamp) error {
+	in := maildrop.NewReader(f)
+	sub, err := in.Submission()
+	if err != nil {
+		return err
+	}
+	now := r.s.now()
+	set := r.s.settings.Load()
+	env := &mail.Envelope{
+		ID: r.s.ids.Next(now), Sender: set.rewrite(sub.Sender), Arrival: sub.Time, Origin: mail.FromMaildrop,
+		Client: mail.Client{UID: st.uid}, Body: sub.Body, EnvID: sub.EnvID, Ret: sub.Ret,
+		Replaces: mail.Replaces{Maildrop: name},
+	}
+	if env.Arrival.IsZero() || env.Arrival.After(now) {
+		env.Arrival = now
+	}
+	for _, a := range sub.Recipients {
+		rcpt := mail.Recipient{Address: set.rewrite(a), Notify: sub.Notify}
+		if rcpt.Address != a {
+			rcpt.Original = a
+		}
+		env.Recipients = append(env.Recipients, rcpt)
+	}
+	m := r.s.newMessage(env, true)
+	m.fullName = sub.FullName
+	m.write(header.AppendField(nil, "Received", fmt.Sprintf("by %s (%s, from userid %d) id %s; %s",
+		set.myhostname, set.mailName, st.uid, env.ID, header.Date(now))))
+	if err := copyContent(m, in, set.sizeLimit); err != nil {
+		m.abort()
+		return err
+	}
+	m.close()
+	if refused := m.err; refused != nil {
+		m.abort()
+		if refused.code/100 == 4 { // as the journal's own, another time
+			r.answered(name, fmt.Errorf("%d %s %s", refused.code, refused.dsn, refused.text))
+			return nil
+		}
+		return fmt.Errorf("%d %s %s", refused.code, refused.dsn, refused.text)
+	}
+	return r.hand(ctx, name, m, maillog.Pickup{Queue: env.ID, UID: st.uid, From: sub.Sender})
+}
+
+// copyContent writes the content, with every line ended by CRLF, to its end.
+func copyContent(m *message, in *maildrop.Reader, limit int64) error {
+	var lines crlf
+	var buf []byte
+	var size int64
+	for m.err == nil {
+		p, err := in.Next()
+		if err == io.EOF {
+			m.write(lines.end(buf[:0]))
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if size += int64(len(p)); limit > 0 && size > 2*limit {
+			return fmt.Errorf("content over message_size_limit: %w", maildrop.ErrLimit)
+		}
+		buf = lines.append(buf[:0], p)
+		m.write(buf)
+	}
+	return nil
+}
+
+// hand gives a whole message to the journal once there is room among those in
+// flight.
+func (r *dropReader) hand(ctx context.Context, name string, m *message, picked maillog.Pickup) error {
+	if d := r.s.queue.pressure(); d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			m.abort()
+			return ctx.Err()
+		}
+	}
+	r.mu.Lock()
+	for len(r.busy) >= maxInFlight {
+		r.idle.Wait()
+	}
+	r.busy[name] = true
+	r.mu.Unlock()
+	m.picked = func(err error) { r.answered(name, err) }
+	r.log.Event(picked)
+	m.append()
+	return nil
+}

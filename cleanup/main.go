@@ -1,0 +1,102 @@
+package cleanup
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"postrider/lib/address"
+	"postrider/lib/config"
+	"postrider/lib/daemon"
+	"postrider/lib/disk"
+	"postrider/lib/journal"
+)
+
+// Main is the program.
+func Main() { daemon.Run("cleanup", serve) }
+
+// serve runs until master wants the end. The working directory is queue_directory.
+func serve(ctx context.Context, d *daemon.Daemon) error {
+	cfg := d.Config()
+	s := newService(d.Log, time.Now)
+	s.number(os.Getpid())
+	s.configure(cfg)
+	err := s.openJournal(journal.Options{
+		FS:          disk.OS("."),
+		InlineLimit: int64(cfg.Int("journal_inline_limit")),
+		SizeLimit:   int64(cfg.Int("journal_size_limit")),
+		MinFree:     int64(cfg.Int("queue_minfree")),
+	})
+	if err != nil {
+		return err
+	}
+	d.OnPartner(func(name string, sock *net.UnixConn) {
+		if name == "qmgr" {
+			go daemon.Guard(func() { s.queue.serve(sock) })
+			return
+		}
+		c := s.newClient(name, sock)
+		go daemon.Guard(c.serve)
+	})
+	d.OnReload(func() { s.configure(d.Config()) })
+
+	drop := newDropReader(s, ".", d.Log.Named(cfg.String("syslog_name")+"/pickup"))
+	dropCtx, stopDrop := context.WithCancel(ctx)
+	dropDone := make(chan struct{})
+	go func() {
+		defer close(dropDone)
+		for dropCtx.Err() == nil && daemon.Guard(func() { drop.run(dropCtx) }) {
+		}
+	}()
+	if l := d.Listeners()["public/pickup"]; l != nil {
+		go drop.listen(l)
+	}
+	d.Ready()
+
+	<-d.Stopping()
+	// Whoever still submits may finish: the end of their connections is ours.
+	stopDrop()
+	<-dropDone
+	grace, cancel := context.WithTimeout(ctx, d.Grace())
+	defer cancel()
+	s.waitClients(grace)
+	return s.journal.Close()
+}
+
+// configure takes over a configuration, at the start and at each reload. The limits
+// of the journal are those of the start.
+func (s *service) configure(cfg *config.Config) {
+	// Only Rewrite is used, which reads no table.
+	r, _ := address.New(cfg, func(path string) (*io.SectionReader, error) {
+		return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
+	})
+	s.settings.Store(&settings{
+		myhostname:  cfg.String("myhostname"),
+		mailName:    cfg.String("mail_name"),
+		hopLimit:    cfg.Int("hopcount_limit"),
+		headerLimit: cfg.Int("header_size_limit"),
+		sizeLimit:   int64(cfg.Int("message_size_limit")),
+		addMissing:  cfg.Bool("always_add_missing_headers"),
+		rewrite:     r.Rewrite,
+	})
+}
+
+// openJournal makes directories that are missing, as on a private instance that was
+// never started, and begins a journal file.
+func (s *service) openJournal(o journal.Options) error {
+	for dir, mode := range map[string]os.FileMode{"incoming": 0o770, "content": 0o770, dropDir: 0o730} {
+		if err := o.FS.Mkdir(dir, mode); err != nil && !os.IsExist(err) {
+			return fmt.Errorf("%w (master makes the directories of the queue: start it as root, or check its owner)", err)
+		}
+	}
+	o.Maildrop = dropDir
+	o.OnDurable = s.queue.durable
+	o.Now = s.now
+	o.Logf = s.log.Warnf
+	j, err := journal.Open(o)
+	s.journal = j
+	return err
+}

@@ -1,0 +1,211 @@
+package cleanup
+
+import (
+	"slices"
+	"sync"
+
+	"postrider/lib/header"
+	"postrider/lib/journal"
+	"postrider/lib/mail"
+	"postrider/lib/maillog"
+	"postrider/lib/slot"
+)
+
+// spillSize is what a message may hold in memory when all together hold too much.
+const spillSize = 16 << 10
+
+// keepBuffer is the largest buffer that is used again, in bytes.
+const keepBuffer = 128 << 10
+
+// message is one message from its first byte to its answer: write, then close, then
+// append; or abort. Content stays in memory up to journal_inline_limit and goes to a
+// file of its own beyond that.
+type message struct {
+	s        *service
+	set      *settings
+	env      *mail.Envelope
+	envelope []byte // while it comes in parts
+	local    bool   // complete the header
+	fullName string // for a From field
+	err      *refusal
+
+	scanner header.Scanner
+	sum     header.Summary
+	body    bool // the header has ended
+	buf     []byte
+	scanned int // bytes of buf known to be header
+	held    int // bytes of buf counted in service.buffered
+	large   *journal.Large
+
+	client *client // who is answered, or
+	picked func(error)
+	tx     uint32
+	entry  journal.Message
+	done   func(slot.Ref, error) // m.answered
+}
+
+var messages sync.Pool
+
+func (s *service) newMessage(env *mail.Envelope, local bool) *message {
+	m, ok := messages.Get().(*message)
+	if !ok {
+		m = &message{buf: make([]byte, 0, 8<<10)}
+		m.done = m.answered
+	}
+	m.s, m.set, m.env, m.local = s, s.settings.Load(), env, local
+	m.scanner.Limit = m.set.headerLimit
+	return m
+}
+
+// release ends the life of m.
+func (m *message) release() {
+	m.s.buffered.Add(-int64(m.held))
+	buf, done := m.buf[:0], m.done
+	if cap(buf) > keepBuffer {
+		return
+	}
+	*m = message{buf: buf, done: done}
+	messages.Put(m)
+}
+
+// abort gives the message up.
+func (m *message) abort() {
+	if m.large != nil {
+		m.large.Abort()
+	}
+	m.release()
+}
+
+// refuse notes why the message is not taken; the first reason stands.
+func (m *message) refuse(r *refusal) {
+	if m.err == nil {
+		m.err = r
+	}
+}
+
+// write takes content. What goes wrong shows in m.err.
+func (m *message) write(p []byte) {
+	if m.err != nil {
+		return
+	}
+	if m.body && m.large != nil {
+		m.toFile(p)
+		return
+	}
+	m.buf = append(m.buf, p...)
+	m.scan(false)
+	limit := int(m.s.journal.InlineLimit())
+	if m.s.buffered.Load() > maxBuffered {
+		limit = spillSize
+	}
+	if m.err == nil && (m.large != nil || len(m.buf) > limit) {
+		m.spill()
+	}
+	m.s.buffered.Add(int64(len(m.buf) - m.held))
+	m.held = len(m.buf)
+}
+
+// scan reads on in the header, and completes it where it ends.
+func (m *message) scan(eof bool) {
+	for !m.body && m.err == nil {
+		f, n, st := m.scanner.Next(m.buf[m.scanned:], eof)
+		m.scanned += n
+		switch st {
+		case header.More:
+			return
+		case header.Found:
+			m.sum.Add(f)
+			if limit := m.set.hopLimit; limit > 0 && m.sum.Received >= limit {
+				m.refuse(&refusal{554, "5.4.0", "Error: too many hops"})
+			}
+		case header.End:
+			m.body = true
+			if add := m.missing(); len(add) > 0 {
+				m.buf = slices.Insert(m.buf, m.scanned, add...)
+			}
+		}
+	}
+}
+
+// spill moves what needs no more looking at to the message's file.
+func (m *message) spill() {
+	if m.large == nil {
+		l, err := m.s.journal.NewLarge(m.env.ID)
+		if err != nil {
+			m.refuse(refusalOf(err))
+			return
+		}
+		m.large = l
+	}
+	n := len(m.buf)
+	if !m.body {
+		n = m.scanned
+	}
+	m.toFile(m.buf[:n])
+	m.buf = m.buf[:copy(m.buf, m.buf[n:])]
+	m.scanned = 0
+}
+
+func (m *message) toFile(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if _, err := m.large.Write(p); err != nil {
+		m.refuse(refusalOf(err))
+	}
+}
+
+// close ends the content and the envelope. When m.err stays nil the message may be
+// appended, else aborted.
+func (m *message) close() {
+	m.scan(true)
+	if m.err != nil {
+		return
+	}
+	if m.large != nil || int64(len(m.buf)) > m.s.journal.InlineLimit() {
+		m.spill()
+	}
+	m.env.Size = int64(len(m.buf))
+	if m.large != nil {
+		m.env.Size = m.large.Size()
+	}
+	m.env.MessageID = m.sum.MessageID
+	m.env.Recipients = unique(m.env.Recipients)
+	if len(m.env.Recipients) == 0 {
+		m.refuse(&refusal{550, "5.1.0", "Error: no recipients specified"})
+	}
+}
+
+// append makes the message durable; its answer comes when it is.
+func (m *message) append() {
+	m.s.log.Event(maillog.MessageID{Queue: m.env.ID, ID: m.env.MessageID})
+	m.entry = journal.Message{Envelope: m.env, Content: m.buf}
+	if m.large != nil {
+		if err := m.large.Commit(); err != nil {
+			m.large = nil // its file is gone
+			m.answer(err)
+			return
+		}
+		m.entry.Content, m.entry.Large = nil, m.large
+	}
+	m.s.journal.Append(&m.entry, m.done)
+}
+
+// answered is called by the journal, once.
+func (m *message) answered(_ slot.Ref, err error) { m.answer(err) }
+
+func (m *message) answer(err error) {
+	if err != nil && m.large != nil && refusalOf(err).code >= 400 {
+		m.large.Abort() // S1: what was refused is not kept
+	}
+	if err != nil {
+		m.s.log.Warnf("%s: %v", m.env.ID, err)
+	}
+	client, tx, picked := m.client, m.tx, m.picked
+	m.release()
+	if picked != nil {
+		picked(err)
+		return
+	}
+	client.answered(tx, err)
+}

@@ -1,0 +1,146 @@
+package cleanup
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postrider/lib/ipc"
+	"postrider/lib/proto"
+	"postrider/lib/slot"
+)
+
+// settleTime is how long a connection of a dead partner may take to show its end;
+// the kernel needs microseconds.
+const settleTime = time.Second
+
+// maxPressure bounds what qmgr may ask for.
+const maxPressure = 10 * time.Second
+
+// queueLink is the conversation with qmgr. There may be none: then nobody is told.
+type queueLink struct {
+	s     *service
+	wake  chan struct{} // the journal is durable further
+	delay atomic.Int64
+
+	mu   sync.Mutex
+	conn *ipc.Conn
+}
+
+// durable is called by the journal's committer after each sync, before anybody is
+// answered. It does not wait for qmgr: whoever sends takes the newest position, and
+// what a stopped qmgr did not hear it reads from the files.
+func (q *queueLink) durable(slot.Position) {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func position(p slot.Position) proto.Durable { return proto.Durable{File: p.File, Offset: p.Offset} }
+
+// pressure is how long a submission has to wait.
+func (q *queueLink) pressure() time.Duration { return time.Duration(q.delay.Load()) }
+
+// serve runs a connection with a qmgr, which takes the place of the one before.
+func (q *queueLink) serve(sock *net.UnixConn) {
+	conn := ipc.New(sock, 0)
+	defer conn.Close()
+	q.mu.Lock()
+	if q.conn != nil {
+		q.conn.Close()
+	}
+	q.conn = conn
+	q.mu.Unlock()
+	q.delay.Store(0)
+
+	hello := proto.JournalHello{First: q.s.journal.First(), Durable: position(q.s.journal.Durable())}
+	if _, err := conn.Greet(ipc.Hello{Protocol: proto.JournalName, Version: proto.JournalVersion, Data: hello.Append(nil)}); err != nil {
+		if !errors.Is(err, io.EOF) {
+			q.s.log.Warnf("qmgr: %v", err)
+		}
+		return
+	}
+	end := make(chan struct{})
+	defer close(end)
+	go q.tell(conn, hello.Durable, end)
+	for {
+		f, err := conn.Next()
+		if err == nil {
+			f.CloseFDs()
+			err = q.frame(conn, f)
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				q.s.log.Warnf("lost the connection with qmgr: %v", err)
+			}
+			break
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.conn == conn { // nobody is left to take pressure back
+		q.conn = nil
+		q.delay.Store(0)
+	}
+}
+
+// tell sends how far the journal is durable whenever that has changed.
+func (q *queueLink) tell(conn *ipc.Conn, told proto.Durable, end <-chan struct{}) {
+	q.durable(slot.Position{}) // what came since the hello
+	for {
+		select {
+		case <-end:
+			q.durable(slot.Position{}) // the next connection's, perhaps
+			return
+		case <-q.wake:
+		}
+		p := position(q.s.journal.Durable())
+		if p == told {
+			continue
+		}
+		if conn.Send(proto.TypeDurable, &p) != nil {
+			conn.Close()
+			return
+		}
+		told = p
+	}
+}
+
+func (q *queueLink) frame(conn *ipc.Conn, f ipc.Frame) error {
+	switch f.Type {
+	case proto.TypeFreed:
+		var m proto.Freed
+		if err := m.Decode(f.Payload); err != nil {
+			return err
+		}
+		for _, name := range m.Names {
+			q.s.journal.Recycle(name)
+		}
+	case proto.TypePressure:
+		var m proto.Pressure
+		if err := m.Decode(f.Payload); err != nil {
+			return err
+		}
+		q.delay.Store(int64(min(time.Duration(m.Delay)*time.Millisecond, maxPressure)))
+	case proto.TypeDrain:
+		var m proto.Drain
+		if err := m.Decode(f.Payload); err != nil {
+			return err
+		}
+		go func() {
+			q.s.drain(m.Partner, settleTime)
+			// What was answered is durable, what is not answered never came.
+			answer := proto.Drained{Partner: m.Partner, At: position(q.s.journal.Durable())}
+			if conn.Send(proto.TypeDrained, &answer) != nil {
+				conn.Close()
+			}
+		}()
+	default:
+		return ipc.ErrFrame
+	}
+	return nil
+}

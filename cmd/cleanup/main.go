@@ -1,0 +1,6 @@
+// Command cleanup makes mail durable; see package cleanup.
+package main
+
+import "postrider/cleanup"
+
+func main() { cleanup.Main() }
