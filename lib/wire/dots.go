@@ -11,7 +11,11 @@ import "bytes"
 // line with a lone dot that is not the end stays as it is. CRs in front of CRLF are
 // dropped, and any other run of bare CRs becomes one blank. So content never holds a
 // bare CR or LF that a later hop might take for the end of the message.
-type Unstuffer struct{ state uint8 }
+type Unstuffer struct {
+	BareLF bool // a line of the content ended in a bare LF
+
+	state uint8
+}
 
 // States of an Unstuffer. What has been seen but not put out is in the name.
 const (
@@ -63,7 +67,7 @@ func (u *Unstuffer) Append(dst, src []byte) (out []byte, n int, done bool) {
 				u.state += dotCR - dot
 			case '\n':
 				dst = append(dst, '.', '\r', '\n')
-				u.state = afterBareLF
+				u.state, u.BareLF = afterBareLF, true
 			default:
 				dst = u.text(dst, c)
 			}
@@ -94,7 +98,7 @@ func (u *Unstuffer) text(dst []byte, c byte) []byte {
 		u.state = textCR
 		return dst
 	case '\n':
-		u.state = afterBareLF
+		u.state, u.BareLF = afterBareLF, true
 		return append(dst, '\r', '\n')
 	}
 	u.state = text

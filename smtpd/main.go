@@ -1,0 +1,49 @@
+package smtpd
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"postrider/lib/daemon"
+)
+
+// Main runs the daemon and exits.
+func Main() { daemon.Run("smtpd", serve) }
+
+func serve(ctx context.Context, d *daemon.Daemon) error {
+	s := newServer(d.Log)
+	s.of, s.number = max(d.Of, 1), d.Number
+	s.submit.Lost = func(err error) { d.Log.Warnf("%v", err) }
+	d.OnPartner(func(name string, sock *net.UnixConn) {
+		if name != "cleanup" {
+			sock.Close()
+			return
+		}
+		s.submit.Connect(sock)
+	})
+	load := func() {
+		open := map[string]bool{}
+		for name, l := range d.Listeners() {
+			line, cfg := d.Service(name)
+			set := newSettings(cfg, d.Opener(), d.Log)
+			s.listen(name, l, d.Log.Named(d.Tag(cfg)), set, line.MaxProc)
+			open[name] = true
+		}
+		s.drop(open)
+	}
+	load()
+	d.OnReload(load)
+	d.Ready()
+
+	select {
+	case <-d.Stopping():
+	case <-ctx.Done():
+	}
+	s.stop()
+	wait, cancel := context.WithTimeout(ctx, max(d.Grace(), time.Second))
+	defer cancel()
+	s.wait(wait)
+	s.submit.Close()
+	return nil
+}

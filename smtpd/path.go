@@ -1,0 +1,175 @@
+package smtpd
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"postrider/lib/mail"
+)
+
+// path is the address of a MAIL or RCPT command, as it stands between the brackets.
+type path struct {
+	text  []byte
+	bare  bool // without a domain, and not empty
+	ascii bool
+}
+
+// cutPath takes the path off the argument of MAIL FROM: or RCPT TO:. Brackets may be
+// missing unless strict. It returns the parameters behind it, or false when there is
+// no path (RFC 5321, section 4.1.2); whether it is a good one the engine says.
+func cutPath(arg []byte, strict bool) (p path, params []byte, ok bool) {
+	arg = trim(arg)
+	bracket := len(arg) > 0 && arg[0] == '<'
+	if bracket {
+		arg = arg[1:]
+	} else if strict || len(arg) == 0 {
+		return p, nil, false
+	}
+	quoted := false
+	end := -1
+	for i := 0; i < len(arg); i++ {
+		switch c := arg[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (bracket && c == '>' || !bracket && blank(c)):
+			end = i
+		}
+		if end >= 0 {
+			break
+		}
+	}
+	switch {
+	case end >= 0:
+		p.text, params = arg[:end], arg[end:]
+		if bracket {
+			params = params[1:]
+		}
+		if len(params) > 0 && !blank(params[0]) {
+			return p, nil, false
+		}
+	case bracket:
+		return p, nil, false
+	default:
+		p.text = arg
+	}
+	p.text = trim(p.text)
+	mailbox := p.text
+	if len(mailbox) > 0 && mailbox[0] == '@' { // a source route
+		mailbox = mailbox[bytes.IndexByte(mailbox, ':')+1:]
+	}
+	p.bare, p.ascii, quoted = len(mailbox) > 0, true, false
+	for i := 0; i < len(mailbox); i++ {
+		switch c := mailbox[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && c == '@':
+			p.bare = false
+		}
+	}
+	for _, c := range p.text {
+		p.ascii = p.ascii && c < utf8.RuneSelf
+	}
+	return p, trim(params), true
+}
+
+// bareDomain is what the engine gets to see as the domain of a bare path; it insists on
+// one. The transaction takes it off again.
+const bareDomain = "@bare"
+
+// mailParams are the parameters of MAIL. DSN and AUTH are not announced and not taken.
+type mailParams struct {
+	size int64
+	body mail.Body
+	utf8 bool
+}
+
+// parse reads the parameters (RFC 5321, 4.1.1.11). The reply is zero when they are good.
+func (m *mailParams) parse(params []byte) reply {
+	*m = mailParams{}
+	for len(params) > 0 {
+		var word []byte
+		word, params = cutWord(params)
+		key, value, has := bytes.Cut(word, []byte{'='})
+		switch {
+		case has && fold(key, "SIZE"): // RFC 1870
+			n, ok := parseSize(value)
+			if !ok {
+				return reply{501, "5.5.4", "Bad message size syntax"}
+			}
+			m.size = n
+		case has && fold(key, "BODY") && fold(value, "8BITMIME"): // RFC 6152
+			m.body = mail.Body8Bit
+		case has && fold(key, "BODY") && fold(value, "7BIT"):
+			m.body = mail.Body7Bit
+		case !has && fold(key, "SMTPUTF8"): // RFC 6531
+			m.utf8 = true
+		default:
+			return unsupported(word)
+		}
+	}
+	return reply{}
+}
+
+// parseSize reads a number; one that is too large to be represented is the largest.
+func parseSize(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > 20 { // RFC 1870, section 3
+		return 0, false
+	}
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+	}
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		n = math.MaxInt64
+	}
+	return n, true
+}
+
+func unsupported(word []byte) reply {
+	return reply{555, "5.5.4", "Unsupported option: " + string(word)}
+}
+
+// cutWord takes the first word off b, which begins with one.
+func cutWord(b []byte) (word, rest []byte) {
+	i := 0
+	for i < len(b) && !blank(b[i]) {
+		i++
+	}
+	return b[:i], trim(b[i:])
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\t' }
+
+func trim(b []byte) []byte {
+	for len(b) > 0 && blank(b[0]) {
+		b = b[1:]
+	}
+	for len(b) > 0 && blank(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// fold says whether b is s, which is in upper case, but for the case of letters.
+func fold(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c != s[i] {
+			return false
+		}
+	}
+	return true
+}

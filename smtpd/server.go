@@ -1,0 +1,242 @@
+package smtpd
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"postrider/lib/mail"
+	"postrider/lib/maillog"
+	"postrider/lib/submit"
+)
+
+// server is all the sessions of the process, of whatever service.
+type server struct {
+	log        *maillog.Logger
+	number, of int // which smtpd of how many
+	ids        mail.IDs
+	submit     submit.Client
+	engine     *smtp.Server
+	stopping   chan struct{} // closed by stop
+
+	mu       sync.Mutex
+	services map[string]*service
+	fronts   map[*front]struct{}
+	clients  map[netip.Addr]int // sessions by client
+	slots    slots
+}
+
+// service is an inet line of master.cf that runs smtpd: a listener whose connections
+// are fronts.
+type service struct {
+	server   *server
+	name     string
+	listener net.Listener
+	log      *maillog.Logger
+	set      atomic.Pointer[settings]
+	gate     gate
+}
+
+func newServer(log *maillog.Logger) *server {
+	s := &server{
+		log: log, of: 1,
+		ids:      mail.IDs{Number: uint64(os.Getpid())},
+		stopping: make(chan struct{}),
+		services: map[string]*service{},
+		fronts:   map[*front]struct{}{},
+		clients:  map[netip.Addr]int{},
+	}
+	// Limits, deadlines and names are the front's affair: the engine gets none.
+	s.engine = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		return transactions{c.Conn().(*front)}, nil
+	}))
+	s.engine.MaxLineLength = 0
+	s.engine.EnableSMTPUTF8 = true
+	s.engine.ErrorLog = engineLog{log}
+	return s
+}
+
+// engineLog takes what go-smtp reports: panics in a session, and failures of accept.
+type engineLog struct{ log *maillog.Logger }
+
+func (l engineLog) Printf(format string, v ...any) { l.log.Errorf("%s", fmt.Sprintf(format, v...)) }
+func (l engineLog) Println(v ...any)               { l.log.Errorf("%s", fmt.Sprint(v...)) }
+
+// listen serves a listener, or gives new settings to one that is being served: sessions
+// that are open keep theirs. maxproc is how many sessions all smtpd together may have.
+func (s *server) listen(name string, l net.Listener, log *maillog.Logger, set *settings, maxproc int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.services[name]
+	known := v != nil && v.listener == l
+	if !known {
+		if v != nil {
+			v.gate.shut()
+		}
+		v = &service{server: s, name: name, listener: l, log: log}
+		s.services[name] = v
+	}
+	v.set.Store(set)
+	v.gate.limit((maxproc + s.of - 1) / s.of)
+	if !known {
+		go func() {
+			if err := s.engine.Serve(v); err != nil && !s.stopped() {
+				log.Infof("service %s: no longer listening: %v", name, err)
+			}
+		}()
+	}
+}
+
+// drop ends the services that are not in keep; their sessions go on.
+func (s *server) drop(keep map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, v := range s.services {
+		if !keep[name] {
+			v.gate.shut()
+			v.listener.Close()
+			delete(s.services, name)
+		}
+	}
+}
+
+// stop takes no new sessions and ends each at its next command boundary outside a
+// transaction.
+func (s *server) stop() {
+	close(s.stopping)
+	s.drop(nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.fronts {
+		// Ends its wait for a command; it sees that we are stopping (front.waiting).
+		f.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (s *server) stopped() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait waits until the last session has ended; at the end of ctx it cuts them off.
+func (s *server) wait(ctx context.Context) {
+	if s.engine.Shutdown(ctx) == nil {
+		return
+	}
+	s.mu.Lock()
+	for f := range s.fronts {
+		f.conn.Close()
+	}
+	s.mu.Unlock()
+}
+
+// Accept returns the next session, once the service may have one more (net.Listener).
+func (v *service) Accept() (net.Conn, error) {
+	if !v.gate.enter() {
+		return nil, net.ErrClosed
+	}
+	conn, err := v.listener.Accept()
+	if err != nil {
+		v.gate.leave()
+		return nil, err
+	}
+	return newFront(v, conn), nil
+}
+
+// Close closes the listener (net.Listener).
+func (v *service) Close() error { return v.listener.Close() }
+
+// Addr is the listener's address (net.Listener).
+func (v *service) Addr() net.Addr { return v.listener.Addr() }
+
+// add counts a session in and gives it the number of its slot, by which the log names
+// it. It returns how many sessions of that client there are.
+func (s *server) add(f *front) (slot, sessions int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fronts[f] = struct{}{}
+	s.clients[f.addr]++
+	slot = s.slots.take()
+	return slot, s.clients[f.addr]
+}
+
+func (s *server) remove(f *front, slot int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.fronts, f)
+	if s.clients[f.addr]--; s.clients[f.addr] <= 0 {
+		delete(s.clients, f.addr)
+	}
+	s.slots.free(slot)
+}
+
+// slots gives the smallest free numbers, from 0.
+type slots struct{ used []bool }
+
+func (s *slots) take() int {
+	for i, u := range s.used {
+		if !u {
+			s.used[i] = true
+			return i
+		}
+	}
+	s.used = append(s.used, true)
+	return len(s.used) - 1
+}
+
+func (s *slots) free(i int) { s.used[i] = false }
+
+// gate lets in a limited number at once.
+type gate struct {
+	mu   sync.Mutex
+	wake chan struct{} // closed when something has changed for those who wait
+	n    int
+	max  int // 0: no limit
+	over bool
+}
+
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for !g.over && g.max > 0 && g.n >= g.max {
+		if g.wake == nil {
+			g.wake = make(chan struct{})
+		}
+		wake := g.wake
+		g.mu.Unlock()
+		<-wake
+		g.mu.Lock()
+	}
+	if g.over {
+		return false
+	}
+	g.n++
+	return true
+}
+
+func (g *gate) leave() { g.change(func() { g.n-- }) }
+
+func (g *gate) limit(max int) { g.change(func() { g.max = max }) }
+
+func (g *gate) shut() { g.change(func() { g.over = true }) }
+
+func (g *gate) change(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f()
+	if g.wake != nil {
+		close(g.wake)
+		g.wake = nil
+	}
+}
