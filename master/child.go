@@ -1,0 +1,181 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"postrider/lib/ipc"
+	"postrider/lib/proto"
+)
+
+// child is one running daemon process.
+type child struct {
+	instance
+	path    string
+	process *os.Process
+	sock    *net.UnixConn
+	out     chan message // to be sent, in order
+	started time.Time
+	ready   bool
+	leaving bool // was told to stop
+}
+
+// message is one frame to a daemon. It owns its descriptor.
+type message struct {
+	typ uint8
+	m   ipc.Appender
+	fd  int // -1: none
+}
+
+// maxWaiting is how many messages may wait for a daemon that does not read.
+const maxWaiting = 4096
+
+// spawn starts a daemon and its control conversation. ready and exited are
+// called from goroutines of the child.
+func spawn(i instance, path, dir string, stderr *os.File, cred *syscall.Credential, heard func(*child, error), exited func(*child, *os.ProcessState)) (*child, error) {
+	ours, theirs, err := ipc.Pair()
+	if err != nil {
+		return nil, err
+	}
+	sock, err := ipc.FromFD(ours)
+	if err != nil {
+		unix.Close(theirs)
+		return nil, err
+	}
+	end := os.NewFile(uintptr(theirs), "control")
+	defer end.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		sock.Close()
+		return nil, err
+	}
+	defer null.Close()
+	if stderr == nil {
+		stderr = null
+	}
+	p, err := os.StartProcess(path, []string{filepath.Base(path)}, &os.ProcAttr{
+		Dir:   dir,
+		Env:   environ(),
+		Files: []*os.File{null, null, stderr, end},
+		// A group of its own: signals of a terminal are for master alone.
+		Sys: &syscall.SysProcAttr{Setpgid: true, Credential: cred},
+	})
+	if err != nil {
+		sock.Close()
+		return nil, err
+	}
+	c := &child{instance: i, path: path, process: p, sock: sock, out: make(chan message, maxWaiting), started: time.Now()}
+	go c.converse(heard)
+	go func() {
+		state, err := p.Wait()
+		if err != nil {
+			state = nil
+		}
+		exited(c, state)
+	}()
+	return c, nil
+}
+
+// environ is the environment of every daemon: nothing but what the standard
+// library needs, and the time zone of the log.
+func environ() []string {
+	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C"}
+	if tz, ok := os.LookupEnv("TZ"); ok {
+		env = append(env, "TZ="+tz)
+	}
+	return env
+}
+
+// converse greets, then sends what is queued and hears the daemon until it is
+// gone. heard gets nil for Ready.
+func (c *child) converse(heard func(*child, error)) {
+	conn := ipc.New(c.sock, 0)
+	if _, err := conn.Greet(ipc.Hello{Protocol: proto.ControlName, Version: proto.ControlVersion}); err != nil {
+		if !errors.Is(err, io.EOF) {
+			heard(c, fmt.Errorf("control socket: %w", err))
+		}
+		c.discard()
+		return
+	}
+	go func() {
+		for m := range c.out {
+			var err error
+			if m.fd < 0 {
+				err = conn.Send(m.typ, m.m)
+			} else {
+				err = conn.SendFDs(m.typ, m.m, m.fd)
+				unix.Close(m.fd)
+			}
+			if err != nil {
+				c.discard()
+				return
+			}
+		}
+	}()
+	for {
+		f, err := conn.Next()
+		if err != nil {
+			return
+		}
+		f.CloseFDs()
+		if f.Type == proto.TypeReady {
+			heard(c, nil)
+		}
+	}
+}
+
+// discard throws away what can no longer be sent.
+func (c *child) discard() {
+	for m := range c.out {
+		if m.fd >= 0 {
+			unix.Close(m.fd)
+		}
+	}
+}
+
+// send queues one frame. A daemon that lets thousands wait is stuck and killed.
+func (c *child) send(typ uint8, m ipc.Appender, fd int) {
+	select {
+	case c.out <- message{typ, m, fd}:
+	default:
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+		c.process.Kill()
+	}
+}
+
+// grant queues a copy of a descriptor.
+func (c *child) grant(kind proto.GrantKind, name string, f *os.File) error {
+	fd, err := dup(f)
+	if err != nil {
+		return err
+	}
+	c.send(proto.TypeGrant, &proto.Grant{Kind: kind, Name: name}, fd)
+	return nil
+}
+
+// end frees what belongs to a child that has exited.
+func (c *child) end() {
+	close(c.out)
+	c.sock.Close()
+}
+
+// connect makes a connected pair of sockets and gives each child one end.
+func connect(a, b *child) error {
+	x, y, err := ipc.Pair()
+	if err != nil {
+		return err
+	}
+	a.send(proto.TypeGrant, &proto.Grant{Kind: proto.GrantPartner, Name: b.label()}, x)
+	b.send(proto.TypeGrant, &proto.Grant{Kind: proto.GrantPartner, Name: a.label()}, y)
+	return nil
+}

@@ -1,0 +1,139 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"postrider/lib/config"
+)
+
+// directory is one that master makes when it is missing.
+type directory struct {
+	path  string
+	owner account
+	mode  fs.FileMode
+}
+
+// directories returns those of an instance, parents first. Not started by
+// root, all are the caller's.
+func directories(c *config.Config, a *accounts) []directory {
+	root := account{uint32(os.Geteuid()), uint32(os.Getegid())}
+	owner, shared, drop := root, root, root
+	if a != nil {
+		owner = a.owner
+		shared = account{a.msg.uid, a.owner.gid} // cleanup writes, qmgr reads and recycles
+		drop = account{a.msg.uid, a.postdrop}    // postdrop writes and cannot list
+	}
+	queue := c.String("queue_directory")
+	in := func(name string, o account, mode fs.FileMode) directory {
+		return directory{filepath.Join(queue, name), o, mode}
+	}
+	return []directory{
+		{queue, root, 0755},
+		{c.String("data_directory"), owner, 0700},
+		in("pid", root, 0755),
+		in("public", root, 0755),
+		in("incoming", shared, fs.ModeSetgid|0770),
+		in("content", shared, fs.ModeSetgid|0770),
+		in("maildrop", drop, 0730),
+		in("deferred", owner, 0700),
+		in("hold", owner, 0700),
+		in("store", owner, 0700),
+		in("log", owner, 0700),
+		in("corrupt", owner, 0700),
+	}
+}
+
+// make creates the directory, with its parents, when there is none, and makes
+// its name durable.
+func (d directory) make() error {
+	_, err := os.Lstat(d.path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(d.path)
+	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+		if err := (directory{parent, account{uint32(os.Geteuid()), uint32(os.Getegid())}, 0755}).make(); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(d.path, 0700); err != nil {
+		return err
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(d.path, int(d.owner.uid), int(d.owner.gid)); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(d.path, d.mode); err != nil {
+		return err
+	}
+	f, err := os.Open(parent)
+	if err != nil {
+		return nil // not ours to read; the name is durable soon anyway
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// check returns what is wrong with the directory as it is, one line each, each
+// with the command that mends it.
+func (d directory) check() []string {
+	st, err := os.Lstat(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the start makes it
+	}
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if !st.IsDir() {
+		return []string{d.path + " is no directory: move it away"}
+	}
+	var lines []string
+	const bits = fs.ModePerm | fs.ModeSetgid | fs.ModeSetuid
+	if st.Mode()&bits != d.mode {
+		lines = append(lines, fmt.Sprintf("%s has mode %s, not %s: chmod %s %s", d.path, octal(st.Mode()), octal(d.mode), octal(d.mode), d.path))
+	}
+	sys := st.Sys().(*syscall.Stat_t)
+	if sys.Uid != d.owner.uid {
+		lines = append(lines, fmt.Sprintf("%s is not owned by %s: chown %s %s", d.path, userName(d.owner.uid), userName(d.owner.uid), d.path))
+	}
+	if sys.Gid != d.owner.gid && os.Geteuid() == 0 {
+		lines = append(lines, fmt.Sprintf("%s has not the group %s: chgrp %s %s", d.path, groupName(d.owner.gid), groupName(d.owner.gid), d.path))
+	}
+	return lines
+}
+
+// octal writes a mode as chmod(1) takes it.
+func octal(m fs.FileMode) string {
+	n := uint32(m.Perm())
+	if m&fs.ModeSetgid != 0 {
+		n |= 02000
+	}
+	if m&fs.ModeSetuid != 0 {
+		n |= 04000
+	}
+	return fmt.Sprintf("%04o", n)
+}
+
+func userName(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}
+
+func groupName(gid uint32) string {
+	id := strconv.FormatUint(uint64(gid), 10)
+	if g, err := user.LookupGroupId(id); err == nil {
+		return g.Name
+	}
+	return id
+}

@@ -1,0 +1,84 @@
+package master
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"postrider/lib/config"
+	"postrider/lib/maillog"
+)
+
+// devLog is where a syslog daemon listens.
+const devLog = "/dev/log"
+
+// logFile is the open log.
+type logFile struct {
+	file *os.File
+	kind maillog.Kind
+	id   identity // of devLog, which a restarted syslog daemon makes anew
+}
+
+// openLog opens what maillog_file says, or syslog.
+func openLog(c *config.Config) (*logFile, error) {
+	name := c.String("maillog_file")
+	switch name {
+	case "":
+		return openSyslog()
+	case "/dev/stdout":
+		fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("maillog_file = /dev/stdout: %w", err)
+		}
+		return &logFile{file: os.NewFile(uintptr(fd), name), kind: maillog.Stdout}, nil
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOCTTY, 0600)
+	if err != nil {
+		return nil, fmt.Errorf("maillog_file: %w", err)
+	}
+	return &logFile{file: f, kind: maillog.File}, nil
+}
+
+func openSyslog() (*logFile, error) {
+	st, err := os.Stat(devLog)
+	if err != nil {
+		return nil, fmt.Errorf("syslog: %w (is a syslog daemon running? else set maillog_file)", err)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("syslog: %w", os.NewSyscallError("socket", err))
+	}
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: devLog}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("syslog: %s: %w (is a syslog daemon running? else set maillog_file)", devLog, err)
+	}
+	return &logFile{os.NewFile(uintptr(fd), devLog), maillog.Syslog, identify(st)}, nil
+}
+
+// stale says whether the syslog daemon was restarted.
+func (l *logFile) stale() bool {
+	if l.kind != maillog.Syslog {
+		return false
+	}
+	st, err := os.Stat(devLog)
+	return err == nil && identify(st) != l.id
+}
+
+// dup returns a copy for master's own Logger.
+func (l *logFile) dup() (*os.File, error) {
+	fd, err := dup(l.file)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), l.file.Name()), nil
+}
+
+// dup copies a descriptor; the copy is not inherited.
+func dup(f *os.File) (int, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("dup %s: %w", f.Name(), err)
+	}
+	return fd, nil
+}

@@ -1,0 +1,136 @@
+package master
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"postrider/lib/config"
+	"postrider/lib/proto"
+)
+
+// reload reads the configuration anew and hands it out. Whatever is wrong
+// with it, the old one stays, whole, and one line says why.
+func (s *supervisor) reload() {
+	c, problems := config.Load(s.dir)
+	if err := problems.Err(); err != nil {
+		s.log.Errorf("reload: %s; the old configuration stays", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return
+	}
+	for _, name := range []string{"queue_directory", "data_directory", "mail_owner", "setgid_group"} {
+		if c.String(name) != s.plan.config.String(name) {
+			s.log.Errorf("reload: %s cannot change while the mail system runs: stop and start it; the old configuration stays", name)
+			return
+		}
+	}
+	p, err := newPlan(c)
+	if err != nil {
+		s.log.Errorf("reload: %v; the old configuration stays", err)
+		return
+	}
+	fresh, err := s.bind(p)
+	if err != nil {
+		s.log.Errorf("reload: %v; the old configuration stays", err)
+		return
+	}
+	for _, w := range problems.Warnings() {
+		if w.Severity != config.NoEffect {
+			s.log.Warnf("%s", w)
+		}
+	}
+	s.plan = p
+	s.log.Set(logOptions(c))
+	s.openLogFile()
+	s.log.Infof("reload -- version %s, configuration %s", c.String("mail_version"), s.dir)
+	s.openFiles()
+	closed := s.newSockets(fresh)
+	s.refill(closed)
+	for _, x := range s.slots {
+		if x.child == nil || x.child.leaving {
+			continue
+		}
+		s.setup(x.child)
+		s.giveFiles(x.child, proto.GrantTable, nil)
+		s.giveFiles(x.child, proto.GrantFile, nil)
+		for _, l := range p.listens {
+			if f := fresh[l.key()]; f != nil && l.program == x.name {
+				s.give(x.child, proto.GrantListener, l.name, f)
+			}
+		}
+		x.child.send(proto.TypeGo, nil, -1)
+	}
+	for _, x := range s.slots {
+		if x.child == nil && x.timer == nil {
+			s.start(x)
+		}
+	}
+}
+
+// newSockets adds the fresh listeners and closes those that are no longer asked
+// for. It says whether there was one: the daemons hold copies of it, so they
+// must go.
+func (s *supervisor) newSockets(fresh map[string]*os.File) (closed bool) {
+	wanted := map[string]bool{}
+	for _, l := range s.plan.listens {
+		wanted[l.key()] = true
+	}
+	for key, f := range s.sockets {
+		if !wanted[key] {
+			f.Close()
+			delete(s.sockets, key)
+			closed = true
+		}
+	}
+	for key, f := range fresh {
+		s.sockets[key] = f
+	}
+	return closed
+}
+
+// refill makes the slots those of the plan. Processes that are not wanted any
+// more, that are one of another number than they were told, or that listen
+// where they should not, are told to finish; new ones take their places then.
+func (s *supervisor) refill(closed bool) {
+	for _, x := range s.slots {
+		x.wanted = false
+	}
+	for _, i := range s.plan.instances {
+		x := s.find(i.label())
+		if x == nil {
+			x = &slot{}
+			s.slots = append(s.slots, x)
+		}
+		replace := x.child != nil && (x.of != i.of || closed && i.name == "smtpd")
+		x.instance, x.wanted = i, true
+		if replace {
+			s.leave(x.child)
+		}
+	}
+	for _, x := range s.slots {
+		if !x.wanted && x.child != nil {
+			s.leave(x.child)
+		}
+	}
+	s.sweep()
+}
+
+func (s *supervisor) find(label string) *slot {
+	for _, x := range s.slots {
+		if x.label() == label {
+			return x
+		}
+	}
+	return nil
+}
+
+// leave tells a process to finish what it has in hand. One that does not is
+// killed in the end.
+func (s *supervisor) leave(c *child) {
+	if c.leaving {
+		return
+	}
+	c.leaving = true
+	grace := s.plan.config.Duration("stop_grace")
+	c.send(proto.TypeStop, &proto.Stop{Grace: uint64(grace.Milliseconds())}, -1)
+	time.AfterFunc(grace+time.Second, func() { c.process.Kill() })
+}

@@ -1,0 +1,285 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"postrider/lib/config"
+	"postrider/lib/maillog"
+	"postrider/lib/proto"
+)
+
+// supervise is the mail system: it returns when that has ended.
+func (e environment) supervise() error {
+	c, warnings, err := e.load(false)
+	if err != nil {
+		return err
+	}
+	unix.Umask(0077)
+	s := &supervisor{environment: e, sockets: map[string]*os.File{}, files: map[string]*watched{}, events: make(chan func(), 256)}
+	if e.notify == 0 {
+		s.stderr = os.Stderr
+	}
+	if s.ids, err = ids(c); err != nil {
+		return err
+	}
+	if s.plan, err = newPlan(c); err != nil {
+		return err
+	}
+	if err := checkDaemons(s.plan); err != nil {
+		return err
+	}
+	var wrong []string // what the log should say
+	for _, p := range warnings {
+		if p.Severity != config.NoEffect {
+			wrong = append(wrong, p.String())
+		}
+	}
+	for _, d := range directories(c, s.ids) {
+		if err := d.make(); err != nil {
+			return fmt.Errorf("make directory: %w", err)
+		}
+		wrong = append(wrong, d.check()...)
+	}
+	queue := c.String("queue_directory")
+	pid, err := takePID(queue)
+	if err != nil {
+		return err
+	}
+	defer pid.Close()
+	defer pid.Truncate(0) // the lock goes with the process, the number should, too
+	data, err := takeData(c.String("data_directory"))
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+
+	s.log = maillog.New(c.String("syslog_name")+"/master", logOptions(c))
+	defer s.log.Close()
+	s.openLogFile()
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
+	if err := s.begin(signals, wrong); err != nil {
+		if !errors.Is(err, context.Canceled) {
+			s.log.Fatalf("%v", err)
+			return err
+		}
+		return nil
+	}
+	if e.notify != 0 {
+		detach(e.notify)
+	}
+	s.run(signals)
+	return nil
+}
+
+// begin takes the lock, binds, opens, and starts the daemons. A signal to stop
+// ends it with context.Canceled.
+func (s *supervisor) begin(signals chan os.Signal, wrong []string) error {
+	c := s.plan.config
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	begun := make(chan struct{})
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		for {
+			select {
+			case sig := <-signals:
+				if sig != syscall.SIGHUP {
+					s.log.Infof("terminating on signal %d", sig)
+					cancel()
+				}
+			case <-begun:
+				return
+			}
+		}
+	}()
+	defer func() { close(begun); <-heard }()
+
+	var owner account
+	if s.ids != nil {
+		owner = s.ids.owner
+	}
+	var err error
+	s.lock, err = takeLock(ctx, c.String("queue_directory"), owner, func(who string) {
+		s.log.Warnf("waiting for the lock of the queue, held by %s", who)
+		fmt.Fprintf(os.Stderr, "master: waiting for the lock of the queue, held by %s\n", who)
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.bindPatiently(ctx); err != nil {
+		return err
+	}
+	s.log.Infof("daemon started -- version %s, configuration %s", c.String("mail_version"), s.dir)
+	for _, l := range wrong {
+		s.log.Warnf("%s", l)
+	}
+	info, warnings := notes(c)
+	for _, l := range info {
+		s.log.Infof("%s", l)
+	}
+	for _, l := range warnings {
+		s.log.Warnf("%s", l)
+	}
+	s.openFiles()
+	for _, i := range s.plan.instances {
+		s.slots = append(s.slots, &slot{instance: i, wanted: true})
+	}
+	for _, x := range s.slots {
+		s.start(x)
+	}
+	return nil
+}
+
+// run is the supervisor's loop. It ends when a stop is complete.
+func (s *supervisor) run(signals chan os.Signal) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	grace := time.NewTimer(time.Hour)
+	grace.Stop()
+	for {
+		select {
+		case f := <-s.events:
+			f()
+		case sig := <-signals:
+			switch {
+			case sig == syscall.SIGHUP:
+				if !s.stopping {
+					s.reload()
+				}
+			case sig == syscall.SIGQUIT || s.stopping:
+				s.log.Infof("terminating on signal %d", sig)
+				s.stop(0)
+				grace.Reset(time.Second)
+			default:
+				s.log.Infof("terminating on signal %d", sig)
+				d := s.plan.config.Duration("stop_grace")
+				s.stop(d)
+				grace.Reset(d + time.Second)
+			}
+		case <-tick.C:
+			if !s.stopping {
+				s.watch()
+			}
+		case <-grace.C:
+			s.kill()
+		}
+		if s.stopping && s.living() == nil {
+			for _, l := range s.plan.listens {
+				if l.path != "" {
+					os.Remove(l.path)
+				}
+			}
+			return
+		}
+	}
+}
+
+// stop tells all daemons to finish: first those that feed cleanup and those
+// that deliver, and cleanup when nobody is left who could give it mail. qmgr
+// stays until its agents have reported.
+func (s *supervisor) stop(grace time.Duration) {
+	s.stopping = true
+	s.until = time.Now().Add(grace)
+	for _, x := range s.slots {
+		if x.timer != nil {
+			x.timer.Stop()
+		}
+		if x.child != nil && (x.name != "cleanup" || grace == 0) {
+			x.child.leaving = true
+			x.child.send(proto.TypeStop, &proto.Stop{Grace: uint64(grace.Milliseconds())}, -1)
+		}
+	}
+	s.stopRest()
+}
+
+// stopRest tells cleanup to finish when its clients are gone.
+func (s *supervisor) stopRest() {
+	if s.late {
+		return
+	}
+	for _, x := range s.living() {
+		if x.name != "cleanup" && x.name != "qmgr" && talk(x.name, "cleanup") {
+			return
+		}
+	}
+	s.late = true
+	left := max(time.Until(s.until), 0)
+	for _, x := range s.living() {
+		if x.name == "cleanup" {
+			x.child.leaving = true
+			x.child.send(proto.TypeStop, &proto.Stop{Grace: uint64(left.Milliseconds())}, -1)
+		}
+	}
+}
+
+func (s *supervisor) living() []*slot {
+	var alive []*slot
+	for _, x := range s.slots {
+		if x.child != nil {
+			alive = append(alive, x)
+		}
+	}
+	return alive
+}
+
+// kill ends what did not end by itself.
+func (s *supervisor) kill() {
+	for _, x := range s.living() {
+		s.log.Warnf("%s pid %d did not stop in time: killed", x.child.path, x.child.process.Pid)
+		x.child.process.Kill()
+	}
+}
+
+// checkDaemons says which program is missing.
+func checkDaemons(p *plan) error {
+	dir := daemonDirectory(p.config)
+	var missing []string
+	for _, i := range p.instances {
+		path := filepath.Join(dir, i.name)
+		if err := unix.Access(path, unix.X_OK); err != nil && i.number == 0 {
+			missing = append(missing, path)
+		}
+	}
+	if missing != nil {
+		return fmt.Errorf("no program %s (set daemon_directory, or install it)", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// takeData locks data_directory, which no two instances may share.
+func takeData(dir string) (*os.File, error) {
+	name := filepath.Join(dir, "master.lock")
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("data_directory %s is in use by another instance: %w", dir, err)
+	}
+	return f, nil
+}
+
+// detach lets go of the terminal and of whoever waits for the start.
+func detach(notify int) {
+	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
+		for fd := range 3 {
+			unix.Dup3(int(null.Fd()), fd, 0)
+		}
+		null.Close()
+	}
+	unix.Write(notify, []byte("up\n"))
+	unix.Close(notify)
+}

@@ -1,0 +1,379 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"postrider/lib/config"
+	"postrider/lib/daemon"
+	"postrider/lib/maillog"
+	"postrider/lib/proto"
+)
+
+// watchEvery is how often tables and the log are looked at.
+const watchEvery = 5 * time.Second
+
+// supervisor is the running master. Its fields belong to the goroutine in run;
+// others post events to it.
+type supervisor struct {
+	environment
+	log     *maillog.Logger
+	ids     *accounts // nil: everything runs as the caller
+	stderr  *os.File  // of daemons; nil: none
+	plan    *plan
+	lock    *os.File
+	logFile *logFile            // nil: could not be opened
+	sockets map[string]*os.File // by listen.key
+	files   map[string]*watched // by path
+	slots   []*slot
+	events  chan func()
+
+	stopping bool
+	late     bool      // cleanup was told to stop, too
+	until    time.Time // when the grace is over
+}
+
+// openLogFile opens the log, again or for the first time, and hands it out. A
+// log that cannot be opened is complained about and tried again later.
+func (s *supervisor) openLogFile() {
+	l, err := openLog(s.plan.config)
+	if err != nil {
+		if s.logFile == nil {
+			fmt.Fprintf(os.Stderr, "master: warning: %v; going on without a log\n", err)
+		}
+		s.log.Warnf("%v", err) // to the old one
+		return
+	}
+	if f, err := l.dup(); err == nil {
+		s.log.Open(f, l.kind)
+	}
+	if s.logFile != nil {
+		s.logFile.file.Close()
+	}
+	s.logFile = l
+	for _, x := range s.slots {
+		if x.child != nil {
+			s.give(x.child, proto.GrantLog, string(l.kind), l.file)
+		}
+	}
+}
+
+// give grants, and logs what goes wrong.
+func (s *supervisor) give(c *child, kind proto.GrantKind, name string, f *os.File) {
+	if err := c.grant(kind, name, f); err != nil {
+		s.log.Errorf("%v", err)
+	}
+}
+
+// bind opens the listeners of p that are not open yet. On an error none stays
+// open.
+func (s *supervisor) bind(p *plan) (map[string]*os.File, error) {
+	fresh := map[string]*os.File{}
+	for _, l := range p.listens {
+		if s.sockets[l.key()] != nil || fresh[l.key()] != nil {
+			continue
+		}
+		f, err := l.open()
+		if err != nil {
+			if l.try && unavailable(err) {
+				continue
+			}
+			for _, f := range fresh {
+				f.Close()
+			}
+			return nil, err
+		}
+		fresh[l.key()] = f
+	}
+	return fresh, nil
+}
+
+// bindPatiently is bind at the start: the daemons of an earlier master may take
+// a moment to let go of the addresses.
+func (s *supervisor) bindPatiently(ctx context.Context) error {
+	for try := 0; ; try++ {
+		fresh, err := s.bind(s.plan)
+		if err == nil {
+			s.sockets = fresh
+			return nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return err
+		}
+		if try == 20 {
+			return fmt.Errorf("%w (another mail system? change master.cf or stop it)", err)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// openFiles opens the files of the plan that are not open yet and lets go of
+// those that nobody wants any more. It returns those that are new.
+func (s *supervisor) openFiles() (fresh []string) {
+	wanted := map[string]bool{}
+	for name, paths := range s.plan.tables {
+		for _, path := range slices.Concat(paths, s.plan.files[name]) {
+			wanted[path] = true
+		}
+	}
+	for _, paths := range s.plan.files {
+		for _, path := range paths {
+			wanted[path] = true
+		}
+	}
+	for path, w := range s.files {
+		if !wanted[path] {
+			w.close()
+			delete(s.files, path)
+		}
+	}
+	for path := range wanted {
+		if w := s.files[path]; w != nil {
+			if differs, _ := w.differs(); !differs {
+				continue
+			}
+			w.close()
+		}
+		w := openWatched(path)
+		if w.err != nil && s.isTable(path) {
+			s.log.Warnf("table %s: %v: mail that needs it is deferred", path, unwrapped(w.err))
+		}
+		s.files[path] = &w
+		fresh = append(fresh, path)
+	}
+	return fresh
+}
+
+func (s *supervisor) isTable(path string) bool {
+	for _, paths := range s.plan.tables {
+		if slices.Contains(paths, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// start starts the process of a slot.
+func (s *supervisor) start(x *slot) {
+	x.timer = nil
+	if x.child != nil || !x.wanted || s.stopping {
+		return
+	}
+	c := s.plan.config
+	path := filepath.Join(daemonDirectory(c), x.name)
+	dir := "/"
+	if x.inQueue {
+		dir = c.String("queue_directory")
+	}
+	var cred *syscall.Credential
+	if s.ids != nil && x.account != nil {
+		a := x.account(s.ids)
+		cred = &syscall.Credential{Uid: a.uid, Gid: a.gid}
+		if x.groups != nil {
+			cred.Groups = x.groups(s.ids)
+		}
+	}
+	ch, err := spawn(x.instance, path, dir, s.stderr, cred, s.heard, s.exited)
+	if err != nil {
+		s.log.Warnf("cannot start %s: %v", path, unwrapped(err))
+		s.again(x, 0)
+		return
+	}
+	x.child = ch
+	if x.writer {
+		s.noteWriters()
+	}
+	s.setup(ch)
+	for _, f := range []proto.GrantKind{proto.GrantTable, proto.GrantFile} {
+		s.giveFiles(ch, f, nil)
+	}
+	for _, l := range s.plan.listens {
+		if f := s.sockets[l.key()]; f != nil && l.program == x.name {
+			s.give(ch, proto.GrantListener, l.name, f)
+		}
+	}
+	if x.writer {
+		s.give(ch, proto.GrantLock, "spool", s.lock)
+	}
+	for _, y := range s.slots {
+		if y.child != nil && y != x && talk(x.name, y.name) {
+			if err := connect(ch, y.child); err != nil {
+				s.log.Errorf("%v", err)
+			}
+		}
+	}
+	ch.send(proto.TypeGo, nil, -1)
+}
+
+// setup queues who the daemon is, and the log.
+func (s *supervisor) setup(c *child) {
+	c.send(proto.TypeSetup, &proto.Setup{Program: c.name, Number: uint32(c.number), Of: uint32(c.of), Snapshot: s.plan.snapshot}, -1)
+	if s.logFile != nil {
+		s.give(c, proto.GrantLog, string(s.logFile.kind), s.logFile.file)
+	}
+}
+
+// giveFiles grants tables or other files: those named, or all.
+func (s *supervisor) giveFiles(c *child, kind proto.GrantKind, only []string) (given bool) {
+	paths := s.plan.tables[c.name]
+	if kind == proto.GrantFile {
+		paths = s.plan.files[c.name]
+	}
+	for _, path := range paths {
+		w := s.files[path]
+		if w == nil || w.file == nil || only != nil && !slices.Contains(only, path) {
+			continue
+		}
+		s.give(c, kind, path, w.file)
+		given = true
+	}
+	return given
+}
+
+// talk says whether processes of two programs are connected.
+func talk(a, b string) bool {
+	return slices.Contains(partners, [2]string{a, b}) || slices.Contains(partners, [2]string{b, a})
+}
+
+// post has f run by the supervisor's goroutine.
+func (s *supervisor) post(f func()) { s.events <- f }
+
+// heard is called by a child's goroutine: it is ready, or does not speak well.
+func (s *supervisor) heard(c *child, err error) {
+	s.post(func() {
+		if err != nil {
+			s.log.Warnf("%s pid %d: %v", c.path, c.process.Pid, err)
+			c.process.Kill()
+			return
+		}
+		c.ready = true
+	})
+}
+
+// exited is called by a child's goroutine when the process has ended.
+func (s *supervisor) exited(c *child, state *os.ProcessState) {
+	s.post(func() {
+		c.end()
+		if text := obituary(c.path, c.process.Pid, state); text != "" && !(s.stopping && !time.Now().Before(s.until)) {
+			s.log.Warnf("%s", text)
+		}
+		for _, x := range s.slots {
+			if x.child != c {
+				continue
+			}
+			x.child = nil
+			if x.writer {
+				s.noteWriters()
+			}
+			switch {
+			case s.stopping:
+				s.stopRest()
+			case c.leaving: // to make place for a new one
+				s.start(x)
+			default:
+				s.again(x, time.Since(c.started))
+			}
+		}
+		s.sweep()
+	})
+}
+
+// again starts a slot's process once more, at once or after a pause.
+func (s *supervisor) again(x *slot, lived time.Duration) {
+	if !x.wanted || s.stopping {
+		return
+	}
+	d := x.pause(lived, s.plan.config.Duration("service_throttle_time"))
+	if d == 0 {
+		s.start(x)
+		return
+	}
+	s.log.Warnf("%s: bad command startup -- throttling (next try in %s)", filepath.Join(daemonDirectory(s.plan.config), x.name), d)
+	x.timer = time.AfterFunc(d, func() { s.post(func() { s.start(x) }) })
+}
+
+// sweep forgets slots that are neither wanted nor filled.
+func (s *supervisor) sweep() {
+	s.slots = slices.DeleteFunc(s.slots, func(x *slot) bool { return !x.wanted && x.child == nil })
+}
+
+// noteWriters writes down which processes hold the spool's lock.
+func (s *supervisor) noteWriters() {
+	writers := map[int]string{}
+	for _, x := range s.slots {
+		if x.writer && x.child != nil {
+			writers[x.child.process.Pid] = x.name
+		}
+	}
+	if err := writeWriters(s.plan.config.String("queue_directory"), writers); err != nil {
+		s.log.Warnf("%v", err)
+	}
+}
+
+// watch looks for what has changed on the machine: tables, resolv.conf, the
+// syslog socket, a log that could not be opened.
+func (s *supervisor) watch() {
+	if s.logFile == nil || s.logFile.stale() {
+		s.openLogFile()
+	}
+	var changed []string
+	for path, w := range s.files {
+		// Whoever writes a file in place is done after a while.
+		if differs, age := w.differs(); !differs || age < settled {
+			continue
+		}
+		n := openWatched(path)
+		if n.err != nil {
+			continue
+		}
+		s.log.Infof("%s has changed -- handing it out anew", path)
+		w.close()
+		s.files[path] = &n
+		changed = append(changed, path)
+	}
+	if changed == nil {
+		return
+	}
+	for _, x := range s.slots {
+		c := x.child
+		if c == nil || c.leaving {
+			continue
+		}
+		if uses(s.plan, x.name, changed) {
+			s.setup(c)
+			s.giveFiles(c, proto.GrantTable, changed)
+			s.giveFiles(c, proto.GrantFile, changed)
+			c.send(proto.TypeGo, nil, -1)
+		}
+	}
+}
+
+func uses(p *plan, program string, paths []string) bool {
+	return slices.ContainsFunc(paths, func(path string) bool {
+		return slices.Contains(p.tables[program], path) || slices.Contains(p.files[program], path)
+	})
+}
+
+// daemonDirectory is where the daemons are: next to master itself, unless
+// main.cf says otherwise, so that a checkout runs from bin/.
+func daemonDirectory(c *config.Config) string {
+	if _, ok := c.Set("daemon_directory"); !ok {
+		if self, err := os.Executable(); err == nil {
+			return filepath.Dir(self)
+		}
+	}
+	return c.String("daemon_directory")
+}
+
+// logOptions are those of master's own log.
+func logOptions(c *config.Config) maillog.Options { return daemon.LogOptions(c) }
