@@ -91,7 +91,7 @@ func TestOneServer(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := serve1(t, "127.0.0.1:0", c.script)
+			s := listen(t, "127.0.0.1:0", c.script)
 			r := newRig(t, "127.0.0.1:1", strings.Fields(c.set)...)
 			to := strings.Fields(c.to)
 			if len(to) == 0 {

@@ -47,7 +47,7 @@ func zone(t testing.TB, lines ...string) string {
 	s := &mdns.Server{PacketConn: pc, NotifyStartedFunc: func() { close(up) }, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
 		m := new(mdns.Msg)
 		m.SetReply(q)
-		m.Rcode = mdns.RcodeNameError
+		m.Rcode, m.Compress = mdns.RcodeNameError, true
 		for _, l := range lines {
 			if name, ok := strings.CutSuffix(l, " SERVFAIL"); ok && name == q.Question[0].Name {
 				m.Rcode = mdns.RcodeServerFailure

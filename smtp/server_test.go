@@ -17,7 +17,7 @@ import (
 // reply text with "\n" between the lines; "+close" behind it closes after it.
 type script map[string][]string
 
-var offered = "250-mx.test\n250-PIPELINING\n250-SIZE 100000\n250-8BITMIME\n250-ENHANCEDSTATUSCODES\n250-DSN\n250 SMTPUTF8"
+var offered = "250-mx.test\n250-PIPELINING\n250-SIZE 10000000\n250-8BITMIME\n250-ENHANCEDSTATUSCODES\n250-DSN\n250 SMTPUTF8"
 
 var good = script{
 	"greeting": {"220 mx.test ESMTP"}, "EHLO": {offered}, "HELO": {"250 mx.test"}, "MAIL": {"250 2.1.0 Ok"}, "RCPT": {"250 2.1.5 Ok"},
@@ -42,7 +42,7 @@ type server struct {
 	wg       sync.WaitGroup
 }
 
-func serve1(t testing.TB, addr string, over script) *server {
+func listen(t testing.TB, addr string, over script) *server {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *server) say(c *net.TCPConn, verb string) bool {
 		return false
 	}
 	fmt.Fprintf(c, "%s\r\n", strings.ReplaceAll(reply, "\n", "\r\n"))
-	return !end && (verb != "DATA" || true)
+	return !end
 }
 
 func (s *server) replied(verb string) string {
@@ -178,6 +178,12 @@ func (s *server) commands() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return strings.Join(s.heard, "\n")
+}
+
+func (s *server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions
 }
 
 func (s *server) got() []string {
