@@ -223,23 +223,12 @@ func (q *Queue) foundLog(name string) error {
 	return nil
 }
 
-// takeOver compares memory with the directories: files that a FREE left behind
-// are freed, runs that nothing names are removed, the others filed.
+// takeOver compares memory with the directories: content files that a FREE
+// left behind are given back, runs that nothing names are removed, the others
+// filed.
 func (q *Queue) takeOver() error {
 	if err := q.list(); err != nil {
 		return err
-	}
-	cursor := q.cursorFile()
-	for n, name := range q.tail.names {
-		if n <= cursor && q.contents[n] == nil {
-			f, h, err := openSlotFile(q.fs, dirIncoming+"/"+name, slot.Content, n)
-			if err != nil {
-				return err
-			}
-			f.Close()
-			delete(q.tail.names, n)
-			q.recycle(name, h)
-		}
 	}
 	for _, r := range q.runs {
 		if r.enc != nil { // replayed records

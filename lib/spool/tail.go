@@ -73,6 +73,12 @@ func (q *Queue) list() error {
 		if h.Kind != slot.Content {
 			continue
 		}
+		if q.wasFreed(h.Number) {
+			if q.replaying { // by whoever wrote the log
+				q.recycle(e.Name(), h)
+			}
+			continue
+		}
 		names[h.Number] = e.Name()
 		if c := q.contents[h.Number]; c != nil {
 			c.name, c.h = e.Name(), h
@@ -151,6 +157,10 @@ func (q *Queue) cursorFile() uint64 {
 	}
 	return max(n, q.space.passed)
 }
+
+// wasFreed says that a content file held nothing any more, whatever its header
+// still says.
+func (q *Queue) wasFreed(n uint64) bool { return q.contents[n] == nil && n <= q.cursorFile() }
 
 // sealContent syncs the file a dead writer left, finds its end and logs it.
 func (q *Queue) sealContent(n uint64) error {

@@ -1,0 +1,252 @@
+package spool
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"postrider/lib/mail"
+)
+
+func TestFirstAttempt(t *testing.T) {
+	r := newRig(t, 1)
+	a, b := r.send(1), r.send(2)
+	ms := r.tail()
+	r.expect("tail", ms, a, b)
+	for _, m := range ms {
+		c, _, err := r.q.ReadContent(m, nil)
+		if err != nil || string(c) != "content of "+string(m.Envelope.ID) {
+			t.Errorf("content %q, %v", c, err)
+		}
+	}
+	if it := r.items(); it[a] == nil || it[a].Queue != InActive || len(it[b].Recipients) != 2 {
+		t.Errorf("listing: %+v", it)
+	}
+	r.q.Finish(ms[0])
+	r.q.Done(ms[1].Ref, 1)
+	r.sync()
+	r.powerCut()
+	ms = r.tail()
+	r.expect("after a power cut", ms, b)
+	if !ms[0].State.Done.Has(1) || ms[0].State.Done.Has(0) {
+		t.Errorf("done: %v", ms[0].State.Done)
+	}
+	r.q.Finish(ms[0])
+	r.sync()
+	r.kill()
+	r.expect("all is done", r.tail())
+	if len(r.items()) != 0 {
+		t.Errorf("listing: %v", r.items())
+	}
+	r.settle()
+	r.sync()
+	r.settle()
+	r.sync()
+	r.settle()
+	if len(r.freed) == 0 {
+		t.Error("the content file is not given back")
+	}
+	if len(r.corrupt()) != 0 {
+		t.Errorf("corrupt/: %v", r.corrupt())
+	}
+	if err := r.q.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDefer(t *testing.T) {
+	r := newRig(t, 1)
+	a, b, c := r.send(1), r.send(2), r.send(1)
+	for i, m := range r.tail() {
+		r.deferAll(m, []time.Duration{10 * time.Minute, 5 * time.Minute, 5 * time.Hour}[i])
+	}
+	r.expect("at once", r.due())
+	if at, ok := r.q.NextDue(); !ok || at.Sub(r.q.Now()) != 5*time.Minute {
+		t.Errorf("next due %v, %v", at, ok)
+	}
+	it := r.items()
+	if it[b].Queue != InDeferred || it[b].Recipients[1].Status.Text != "no answer from "+b || it[b].Recipients[1].Address != "r1@example.net" {
+		t.Errorf("listing: %+v", it[b])
+	}
+	r.pass(6 * time.Minute)
+	ms := r.due()
+	r.expect("after 6 minutes", ms, b)
+	g := ms[0].State.Groups[0]
+	if g.Attempts != 1 || len(g.Recipients) != 2 || g.Status.DSN != "4.4.1" || ms[0].Envelope.Recipients[1].Address != "r1@example.net" {
+		t.Errorf("state: %+v", ms[0].State)
+	}
+	r.deferAll(ms[0], time.Minute)
+	r.sync()
+	for range 3 {
+		r.powerCut()
+		r.expect("tail after a cut", r.tail())
+	}
+	r.pass(6 * time.Minute)
+	ms = r.due()
+	r.expect("12 minutes", ms, a, b)
+	for _, m := range ms {
+		r.q.Finish(m)
+	}
+	r.sync()
+	r.checkpoint()
+	r.kill()
+	for range 10 {
+		r.expect("nothing", r.due())
+		r.pass(25 * time.Minute)
+		r.checkpoint()
+	}
+	r.pass(time.Hour)
+	ms = r.due()
+	r.expect("5 hours", ms, c)
+	r.q.Finish(ms[0])
+	r.sync()
+	r.settle()
+	r.checkpoint()
+	r.checkpoint()
+	if s := r.q.Stats(); s.Runs != 0 || s.Deferred != 0 || s.Open != 0 {
+		t.Errorf("left over: %+v", s)
+	}
+	r.q.Close()
+}
+
+func TestVersion(t *testing.T) {
+	r := newRig(t, 1)
+	r.q.Close()
+	f, err := r.q.create(versionFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteAt([]byte("postrider spool 7\n"), 0)
+	if _, err := Open(r.o); !errors.Is(err, ErrVersion) {
+		t.Errorf("version 7: %v", err)
+	}
+}
+
+func TestHold(t *testing.T) {
+	r := newRig(t, 1)
+	a, b, c := r.send(1), r.send(1), r.send(1)
+	ms := r.tail()
+	r.deferAll(ms[0], 5*time.Minute)
+	r.deferAll(ms[1], 5*time.Minute)
+	if n := r.q.Hold(r.targets(a, c)); n != 2 {
+		t.Errorf("held %d", n)
+	}
+	r.sync()
+	r.powerCut()
+	ms = r.tail()
+	r.expect("tail", ms, c)
+	if !ms[0].Held {
+		t.Error("the hold of an active message is lost")
+	}
+	r.deferAll(ms[0], time.Minute)
+	r.pass(6 * time.Minute)
+	r.expect("due", r.due(), b)
+	if it := r.items(); it[a].Queue != InHold || it[c].Queue != InHold {
+		t.Errorf("listing: %+v", it)
+	}
+	r.sync()
+	r.kill()
+	r.pass(time.Minute)
+	r.tail()
+	r.expect("still held", r.due(), b)
+	if n := r.q.Release(r.targets(a)); n != 1 {
+		t.Errorf("released %d", n)
+	}
+	r.sync()
+	r.powerCut() // between the release and the sweep
+	r.settle()
+	r.expect("released", r.due(), a, b)
+	r.q.Delete(r.targets(a, c))
+	r.sync()
+	r.powerCut()
+	r.settle()
+	r.expect("deleted", r.due(), b)
+	if it := r.items(); len(it) != 1 {
+		t.Errorf("listing: %+v", it)
+	}
+	r.checkpoint()
+	r.checkpoint()
+	if s := r.q.Stats(); s.Held != 0 {
+		t.Errorf("%+v", s)
+	}
+	r.q.Close()
+}
+
+func TestDeleteIsFinal(t *testing.T) {
+	r := newRig(t, 1)
+	a := r.send(2)
+	m := r.tail()[0]
+	r.q.Delete(r.targets(a))
+	r.q.Done(m.Ref, 0) // a result that comes later
+	r.deferAll(m, time.Minute)
+	r.sync()
+	r.powerCut()
+	r.pass(time.Hour)
+	r.expect("tail", r.tail())
+	r.expect("due", r.due())
+	r.q.Close()
+}
+
+func TestReplaces(t *testing.T) {
+	r := newRig(t, 1)
+	a := r.send(3)
+	m := r.tail()[0]
+	r.deferAll(m, time.Minute)
+	e := r.envelope(1)
+	e.Replaces = mail.Replaces{ID: mail.QueueID(a), File: m.Ref.File, Slot: m.Ref.Slot, Recipients: []uint32{0, 2}}
+	r.w.add(e, nil)
+	r.w.sync()
+	n := r.tail()
+	if len(n) != 1 || !n[0].Replaced {
+		t.Fatalf("tailed %+v", n)
+	}
+	r.sync()
+	r.powerCut()
+	r.expect("the bounce", r.tail(), string(e.ID))
+	r.pass(time.Hour)
+	ms := r.due()
+	r.expect("due", ms, a)
+	if g := ms[0].State.Groups; len(g) != 1 || len(g[0].Recipients) != 1 || g[0].Recipients[0] != 1 {
+		t.Errorf("groups %+v", g)
+	}
+	r.q.Close()
+}
+
+func TestFlushEnds(t *testing.T) {
+	r := newRig(t, 1)
+	var want []string
+	for range 200 {
+		want = append(want, r.send(1))
+	}
+	for _, m := range r.tail() {
+		r.deferAll(m, time.Hour)
+	}
+	r.q.Flush()
+	n := 0
+	for {
+		ms, err := r.q.Due(10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ms) == 0 {
+			break
+		}
+		if n += len(ms); n > 200 {
+			t.Fatal("the flush does not end")
+		}
+		for _, m := range ms {
+			if !m.Flushed {
+				t.Fatal("not marked as flushed")
+			}
+			r.deferAll(m, time.Duration(n%3)*time.Hour+time.Minute)
+		}
+	}
+	if n != 200 {
+		t.Errorf("flushed %d of 200", n)
+	}
+	if n := r.q.Expedite(r.targets(want[17])); n != 1 {
+		t.Errorf("expedited %d", n)
+	}
+	r.expect("expedited", r.due(), want[17])
+	r.q.Close()
+}
