@@ -9,6 +9,7 @@ import (
 	"postrider/lib/address"
 	"postrider/lib/daemon"
 	"postrider/lib/disk"
+	"postrider/lib/maillog"
 	"postrider/lib/proto"
 	"postrider/lib/sched"
 	"postrider/lib/slot"
@@ -22,35 +23,10 @@ func Main() { daemon.Run("qmgr", serve) }
 const helloTime = 5 * time.Second
 
 func serve(ctx context.Context, d *daemon.Daemon) error {
-	set, err := readSettings(d.Config())
+	m, err := newManager(d, d.Log)
 	if err != nil {
 		return err
 	}
-	name := d.Config().String("syslog_name")
-	m := &manager{
-		d: d, log: d.Log, errlog: d.Log.Named(name + "/error"), dislog: d.Log.Named(name + "/discard"),
-		events: make(chan func(), 64), set: set, epoch: newEpoch(), machine: sched.New(set.sched),
-		active: map[sched.MsgID]*message{}, byRef: map[slot.Ref]*message{}, inHand: map[sched.EntryID]*delivery{},
-		agents: map[string]*agent{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]proto.Result{},
-		held: map[slot.Ref]map[uint32]*agent{}, lost: map[string][]*delivery{}, known: map[string]bool{},
-		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
-	}
-	m.spool, err = spool.Open(spool.Options{
-		FS:            disk.OS(d.Config().String("queue_directory")),
-		Logf:          d.Log.Infof,
-		MarkSyncDelay: d.Config().Duration("mark_sync_delay"),
-		OnFreed:       m.freed,
-	})
-	if err != nil {
-		return fmt.Errorf("queue directory %s: %w", d.Config().String("queue_directory"), err)
-	}
-	if m.route, err = address.New(d.Config(), d.Opener()); err != nil {
-		d.Log.Warnf("%v; mail that depends on it is deferred", err)
-	}
-	for transport := range set.sched.Transports {
-		m.machine.TransportPause(m.now(), transport) // until its agent has said hello
-	}
-
 	for _, name := range d.Partners() {
 		m.known[name] = true
 	}
@@ -73,6 +49,40 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		err = cerr
 	}
 	return err
+}
+
+// newManager opens the spool and sets up the scheduler; no delivery starts before run.
+func newManager(d host, log *maillog.Logger) (*manager, error) {
+	set, err := readSettings(d.Config())
+	if err != nil {
+		return nil, err
+	}
+	name := d.Config().String("syslog_name")
+	m := &manager{
+		d: d, log: log, errlog: log.Named(name + "/error"), dislog: log.Named(name + "/discard"),
+		events: make(chan func(), 64), set: set, epoch: newEpoch(), machine: sched.New(set.sched),
+		active: map[sched.MsgID]*message{}, byRef: map[slot.Ref]*message{}, inHand: map[sched.EntryID]*delivery{},
+		agents: map[string]*agent{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]proto.Result{},
+		held: map[slot.Ref]map[uint32]*agent{}, lost: map[string][]*delivery{}, known: map[string]bool{},
+		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
+	}
+	dir := d.Config().String("queue_directory")
+	m.spool, err = spool.Open(spool.Options{
+		FS:            disk.OS(dir),
+		Logf:          log.Infof,
+		MarkSyncDelay: d.Config().Duration("mark_sync_delay"),
+		OnFreed:       m.freed,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("queue directory %s: %w", dir, err)
+	}
+	if m.route, err = address.New(d.Config(), d.Opener()); err != nil {
+		log.Warnf("%v; mail that depends on it is deferred", err)
+	}
+	for transport := range set.sched.Transports {
+		m.machine.TransportPause(m.now(), transport) // until its agent has said hello
+	}
+	return m, nil
 }
 
 // reload takes the new configuration: limits hold from now on, and what is not in

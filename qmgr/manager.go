@@ -7,18 +7,27 @@ import (
 	"time"
 
 	"postrider/lib/address"
-	"postrider/lib/daemon"
+	"postrider/lib/config"
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
 	"postrider/lib/sched"
 	"postrider/lib/slot"
 	"postrider/lib/spool"
+	"postrider/lib/table"
 )
+
+// host is what master gave us; package daemon has it.
+type host interface {
+	Config() *config.Config
+	Opener() table.Opener
+	File(path string) ([]byte, error)
+	Stopping() <-chan struct{}
+}
 
 // manager is the owner's state. Everything in it belongs to the goroutine in run,
 // but for events, which others fill.
 type manager struct {
-	d      *daemon.Daemon
+	d      host
 	log    *maillog.Logger
 	errlog *maillog.Logger // for what Postfix's error and retry daemons log
 	dislog *maillog.Logger // for what its discard daemon logs

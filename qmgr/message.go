@@ -78,7 +78,8 @@ func (m *message) numbers(s state) []uint32 {
 }
 
 // pass sets up the recipients of a message that was opened at now (spool time):
-// those that are due are to be tried, or reported when they failed before.
+// those that are due are to be tried, or reported when they failed before. When
+// none is due the message was flushed, and all are.
 func (m *message) pass(now time.Time) {
 	m.rcpts = make([]recipient, len(m.Envelope.Recipients))
 	if len(m.State.Groups) == 0 {
@@ -86,6 +87,7 @@ func (m *message) pass(now time.Time) {
 			m.rcpts[i].state = trying
 		}
 	}
+	flushed := m.State.Due().After(now)
 	for gi := range m.State.Groups {
 		g := &m.State.Groups[gi]
 		for _, n := range g.Recipients {
@@ -95,7 +97,7 @@ func (m *message) pass(now time.Time) {
 			r := &m.rcpts[n]
 			r.attempts, r.status = g.Attempts, g.Status
 			switch {
-			case g.Due.After(now):
+			case !flushed && g.Due.After(now):
 				r.state, r.due = resting, g.Due
 			case g.Status.Class == mail.Bounced:
 				r.state = failed
