@@ -133,8 +133,10 @@ func (s *Scanner) Next() (*Record, error) {
 		}
 		if s.w.errEnd > d.From {
 			d.Err = s.w.err
-		} else if d.To >= s.w.size && s.Durable > d.From {
-			d.To = min(d.To, s.Durable)
+		}
+		// Nothing good follows: the damage ends where nothing was promised.
+		if last := max(s.Durable, s.w.errEnd, s.ahead.errEnd); d.To >= s.w.size && last > d.From {
+			d.To = min(d.To, pad(last))
 		}
 		s.off = d.To
 		return nil, d

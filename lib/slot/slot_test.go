@@ -320,6 +320,22 @@ func TestEachBlock(t *testing.T) {
 	}
 }
 
+// What cannot be read at the end of a file is not taken for a torn tail: it may
+// be mail, and the next look may succeed.
+func TestUnreadableTail(t *testing.T) {
+	m := &mem{b: make([]byte, 64<<10)}
+	w := newWriter(t, m, 2)
+	w.add(t, "A", nil, bytes.Repeat([]byte("x"), 8000))
+	w.commit(true)
+	w.add(t, "B", nil, nil)
+	w.commit(true)
+	m.bad = w.recs[1].Offset &^ 4095
+	got, damage := all(t, w.scanner())
+	if last := len(damage) - 1; len(got) != 0 || last < 0 || !errors.Is(damage[last], errSector) || damage[last].To != m.bad+4096 {
+		t.Errorf("%d records, %v", len(got), damage)
+	}
+}
+
 // Content full of things that look like records and headers must not be taken
 // for any, even when what holds it is damaged.
 func TestImitation(t *testing.T) {
@@ -330,7 +346,8 @@ func TestImitation(t *testing.T) {
 	m := &mem{}
 	w := newWriter(t, m, 9) // the same number, another key
 	w.add(t, "before", nil, nil)
-	w.add(t, "evil", nil, old.b)
+	align := make([]byte, 2*Align-headSize-len("evil")) // what is inside begins where records may
+	w.add(t, "evil", align, old.b)
 	w.add(t, "behind", nil, nil)
 	w.commit(true)
 	w.add(t, "later", nil, nil)
@@ -343,7 +360,7 @@ func TestImitation(t *testing.T) {
 	}
 	// A true copy of the file inside itself, shifted: own offsets tell.
 	inside := bytes.Clone(m.b)
-	w.add(t, "copy", nil, inside)
+	w.add(t, "copy", align, inside)
 	w.add(t, "end", nil, nil)
 	w.commit(true)
 	w.add(t, "end2", nil, nil)
