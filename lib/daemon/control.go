@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -202,11 +203,19 @@ func (d *Daemon) goOn() error {
 // kept says whether a listener still belongs to a line of master.cf.
 func kept(c *config.Config, name string) bool {
 	const kind = "/inet"
+	name = lineOf(name)
 	if len(name) <= len(kind) || name[len(name)-len(kind):] != kind {
 		return true
 	}
 	_, ok := c.Service(name[:len(name)-len(kind)], kind[1:])
 	return ok
+}
+
+// lineOf returns the line of master.cf, "smtp/inet", that a listener of the name
+// "smtp/inet" or "smtp/inet@192.0.2.1:25" belongs to.
+func lineOf(listener string) string {
+	line, _, _ := strings.Cut(listener, "@")
+	return line
 }
 
 // stop closes Stopping, and ends the daemon's context when the grace is over.

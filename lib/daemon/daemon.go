@@ -87,10 +87,12 @@ var errStopped = errors.New("stopped before the start")
 func (d *Daemon) Config() *config.Config { return d.config.Load() }
 
 // Service returns a line of master.cf, by "name/type" such as "smtp/inet" or
-// "relay/unix", and the configuration with the line's -o options. Without such
-// a line the Service is zero and the configuration main.cf's.
+// "relay/unix", or by a listener's name, and the configuration with the line's
+// -o options. Without such a line the Service is zero and the configuration
+// main.cf's.
 func (d *Daemon) Service(name string) (config.Service, *config.Config) {
 	c := d.Config()
+	name = lineOf(name)
 	i := strings.LastIndexByte(name, '/')
 	if i < 0 {
 		return config.Service{}, c
@@ -123,7 +125,8 @@ func (d *Daemon) Service(name string) (config.Service, *config.Config) {
 func (d *Daemon) Tag(c *config.Config) string { return c.String("syslog_name") + "/" + d.Program }
 
 // Listeners returns the listening sockets by name: "smtp/inet", "public/qmgr".
-// After a reload there may be more, or fewer: those are closed.
+// A line of master.cf that listens on several addresses has more than one:
+// "smtp/inet" and "smtp/inet@192.0.2.1:25"; Service takes either. After a reload there may be more, or fewer: those are closed.
 func (d *Daemon) Listeners() map[string]net.Listener {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -35,7 +35,7 @@ func serve(ctx context.Context, d *Daemon) error {
 	var partner *net.UnixConn
 	d.OnPartner(func(name string, sock *net.UnixConn) {
 		partner = sock
-		s, c := d.Service("smtp/inet")
+		s, c := d.Service("smtp/inet@127.0.0.1:25")
 		b, err := d.File("/table")
 		say(sock, "partner %s, number %d of %d, %s, maxproc %d, listeners %d, table %q %v", name, d.Number, d.Of,
 			d.Tag(c), s.MaxProc, len(d.Listeners()), b, err)
