@@ -43,7 +43,7 @@ func TestDialogs(t *testing.T) {
 	}
 }
 
-var queueID = regexp.MustCompile(`\b[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-y]{10,}z[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-y]+\b`)
+var queueID = regexp.MustCompile(`\b[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10}z[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-y]+\b`)
 
 func dialog(t *testing.T, name, text string) {
 	var main string

@@ -174,6 +174,7 @@ func (f *front) Close() error {
 		return nil
 	}
 	f.over, f.closed = true, true
+	f.service.server.remove(f) // before the client can know, and come again
 	err := f.out.Flush()
 	if f.linger && err == nil {
 		f.drain()
@@ -181,7 +182,7 @@ func (f *front) Close() error {
 	f.conn.Close()
 	f.returnBuffer()
 	f.log.Event(maillog.Disconnect{Client: f.client, Commands: f.tally()})
-	f.service.server.remove(f, f.slot)
+	f.service.server.vacate(f.slot)
 	f.service.gate.leave()
 	return nil
 }

@@ -171,13 +171,20 @@ func (s *server) add(f *front) (slot, sessions int) {
 	return slot, s.clients[f.addr]
 }
 
-func (s *server) remove(f *front, slot int) {
+// remove counts a session out.
+func (s *server) remove(f *front) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.fronts, f)
 	if s.clients[f.addr]--; s.clients[f.addr] <= 0 {
 		delete(s.clients, f.addr)
 	}
+}
+
+// vacate makes a slot's number free for another session, once the log is done with it.
+func (s *server) vacate(slot int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.slots.free(slot)
 }
 

@@ -15,6 +15,9 @@ import (
 const (
 	smallBuffer = 16 << 10
 	largeBuffer = proto.SubmitMax + 2*smallBuffer
+	// streamed is how much content goes in a frame once it is clear that one will not
+	// do: with its header it fits into what the other side reads at once.
+	streamed = proto.SubmitMax - 4<<10
 )
 
 var (
@@ -87,10 +90,10 @@ func (m *Message) Write(p []byte) (int, error) {
 		m.reserve(len(part))
 		*m.buf = append(*m.buf, part...)
 		if b := *m.buf; len(b) > proto.SubmitMax {
-			if m.err = m.stream(b[:proto.SubmitMax]); m.err != nil {
+			if m.err = m.stream(b[:streamed]); m.err != nil {
 				return done, m.err
 			}
-			*m.buf = b[:copy(b, b[proto.SubmitMax:])]
+			*m.buf = b[:copy(b, b[streamed:])]
 		}
 		m.size += int64(len(part))
 		done += len(part)
