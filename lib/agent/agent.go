@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"postrider/lib/ipc"
@@ -207,11 +208,13 @@ func (a *Agent) finish(d *delivery, res proto.Result) {
 func send(c *ipc.Conn, res *proto.Result) error {
 	err := c.Send(proto.TypeResult, res)
 	if errors.Is(err, ipc.ErrTooLarge) {
-		for i := range res.Recipients {
-			s := &res.Recipients[i].Status
+		short := *res // another qmgr may be given the whole at the same time
+		short.Recipients = slices.Clone(res.Recipients)
+		for i := range short.Recipients {
+			s := &short.Recipients[i].Status
 			s.Text, s.Diag = cut(s.Text, 40), cut(s.Diag, 20)
 		}
-		err = c.Send(proto.TypeResult, res)
+		err = c.Send(proto.TypeResult, &short)
 	}
 	return err
 }
