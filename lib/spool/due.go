@@ -154,6 +154,10 @@ func (q *Queue) Due(limit int) ([]*Message, error) {
 		if err != nil {
 			return out, err
 		}
+		if m != nil && !m.Flushed && m.State.Due().UnixMilli() > now {
+			q.Put(m, m.State) // those that were due were crossed off
+			m = nil
+		}
 		if m != nil {
 			out = append(out, m)
 		}

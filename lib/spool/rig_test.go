@@ -93,11 +93,17 @@ func (r *rig) settle() {
 			select {
 			case f := <-q.Events():
 				f()
-			case <-time.After(time.Until(deadline)):
+			case <-time.After(10 * time.Millisecond):
+				if r.disk.Stopped() {
+					return
+				}
+				if time.Now().Before(deadline) {
+					continue
+				}
 				r.t.Fatalf("the queue does not settle: written %d of %d, failed %v", q.log.written, q.log.seq, q.log.failed)
 			}
 		}
-		again = again || q.ckpt.making || q.ckpt.busy
+		again = (again || q.ckpt.making || q.ckpt.busy) && !r.disk.Stopped()
 	}
 }
 
@@ -105,19 +111,21 @@ func (r *rig) sync() {
 	r.t.Helper()
 	done := false
 	r.q.Sync(func(err error) {
-		if err != nil {
+		if err != nil && !r.q.dead {
 			r.t.Fatalf("sync: %v", err)
 		}
 		done = true
 	})
 	r.q.Commit()
 	deadline := time.Now().Add(20 * time.Second)
-	for !done {
+	for !done && !r.disk.Stopped() {
 		select {
 		case f := <-r.q.Events():
 			f()
-		case <-time.After(time.Until(deadline)):
-			r.t.Fatal("no sync")
+		case <-time.After(10 * time.Millisecond):
+			if time.Now().After(deadline) {
+				r.t.Fatal("no sync")
+			}
 		}
 	}
 }
@@ -205,7 +213,7 @@ func (r *rig) items() map[string]*Item {
 	all := make(map[string]*Item)
 	for {
 		it, err := s.Next()
-		if err == io.EOF {
+		if err == io.EOF || err != nil && r.disk.Stopped() {
 			return all
 		}
 		if err != nil {

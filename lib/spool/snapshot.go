@@ -17,6 +17,7 @@ type Snapshot struct {
 	runs  []*runView
 	files map[uint64]*fileView
 	skip  map[slot.Ref]bool // open ones
+	marks map[slot.Ref]Set  // done since the last PUT
 
 	f    disk.File
 	scan *slot.Scanner
@@ -71,6 +72,12 @@ func (q *Queue) Snapshot() *Snapshot {
 			s.open = append(s.open, openItem{m, done, q.IsHeld(ref)})
 		}
 	}
+	s.marks = make(map[slot.Ref]Set)
+	for ref, done := range q.marks {
+		if !s.skip[ref] {
+			s.marks[ref] = slices.Clone(done)
+		}
+	}
 	slices.SortFunc(s.open, func(a, b openItem) int { return a.m.Ref.Compare(b.m.Ref) })
 	return s
 }
@@ -109,6 +116,10 @@ func (s *Snapshot) Next() (*Item, error) {
 		st, err := decodeState(rec.Envelope)
 		if err != nil {
 			continue
+		}
+		if done, ok := s.marks[ref]; ok {
+			st.State = without(st.State, done)
+			st.Listed = slices.DeleteFunc(st.Listed, func(r ItemRecipient) bool { return done.Has(r.Number) })
 		}
 		it := st.item()
 		it.ID, it.Queue = rec.ID, InDeferred
@@ -160,7 +171,7 @@ func openedItem(o openItem) *Item {
 	m := o.m
 	e := m.Envelope
 	it := &Item{Target: Target{Ref: m.Ref, ID: e.ID, place: m.place, large: m.Large, content: m.content},
-		Queue: InActive, Open: true, Arrival: e.Arrival, Size: e.Size, Sender: e.Sender, Expired: m.State.Expired}
+		Queue: InActive, Open: true, Arrival: e.Arrival, Size: e.Size, Sender: e.Sender, Due: m.State.Due(), Expired: m.State.Expired}
 	if o.held {
 		it.Queue = InHold
 	}
