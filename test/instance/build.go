@@ -1,0 +1,102 @@
+package instance
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Environment variables of the test run.
+const (
+	envPrograms = "POSTRIDER_PROGRAMS" // directory of programs that are built already
+	envTags     = "POSTRIDER_TAGS"     // build tags, for the mutations that must turn a test red
+	envFlags    = "POSTRIDER_BUILD"    // further flags of go build, such as -race
+)
+
+var build = sync.OnceValues(buildOnce)
+
+// Programs returns the directory of the programs, built from the working tree once for
+// each run of go test: its test binaries share the directory and wait for one another.
+func Programs(t testing.TB) string {
+	t.Helper()
+	dir, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func buildOnce() (string, error) {
+	if dir := os.Getenv(envPrograms); dir != "" {
+		return filepath.Abs(dir)
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	run := os.Getppid() // go test, which all test binaries of a run have in common
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", run)); err != nil || strings.TrimSpace(string(comm)) != "go" {
+		run = os.Getpid()
+	}
+	prefix := fmt.Sprintf("postrider-programs-%d-", os.Getuid())
+	sweep(prefix)
+	dir := filepath.Join(os.TempDir(), prefix+strconv.Itoa(run))
+	if err := os.Mkdir(dir, 0755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0644)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	done := filepath.Join(dir, "done")
+	if _, err := os.Stat(done); err == nil {
+		return dir, nil
+	}
+	args := append([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-tags=" + os.Getenv(envTags)}, strings.Fields(os.Getenv(envFlags))...)
+	cmd := exec.Command("go", append(args, "-o", dir+"/", "./cmd/...")...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return dir, os.WriteFile(done, nil, 0644)
+}
+
+// sweep removes what earlier runs left: directories whose process is gone.
+func sweep(prefix string) {
+	old, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
+	for _, dir := range old {
+		_, pid, _ := strings.Cut(filepath.Base(dir), prefix)
+		if n, err := strconv.Atoi(pid); err == nil && errors.Is(unix.Kill(n, 0), unix.ESRCH) {
+			os.RemoveAll(dir)
+		}
+	}
+}
+
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if filepath.Dir(dir) == dir {
+			return "", errors.New("no go.mod above the working directory")
+		}
+		dir = filepath.Dir(dir)
+	}
+}

@@ -1,0 +1,201 @@
+package instance
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"postrider/test/ledger"
+)
+
+// Result is how a command ended.
+type Result struct {
+	Stdout, Stderr string
+	Code           int
+}
+
+// Run runs one of the programs as the instance's user, with -c and the arguments.
+func (i *Instance) Run(program string, args ...string) Result {
+	i.t.Helper()
+	return i.RunWith("", program, args...)
+}
+
+// RunWith is Run with standard input.
+func (i *Instance) RunWith(stdin, program string, args ...string) Result {
+	i.t.Helper()
+	cmd := exec.Command(filepath.Join(i.Bin, program), args...)
+	cmd.Env = []string{"MAIL_CONFIG=" + i.Conf, "PATH=" + i.Bin + ":/usr/bin:/bin", "TZ=UTC"}
+	cmd.Dir = "/"
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: i.cred}
+	cmd.WaitDelay = Patience
+	err := cmd.Start()
+	if err == nil {
+		kill := time.AfterFunc(Patience, func() { cmd.Process.Kill() })
+		err = cmd.Wait()
+		kill.Stop()
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		i.t.Fatalf("%s: %v", program, err)
+	}
+	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+}
+
+// Must is Run for a command that has to succeed; it returns standard output.
+func (i *Instance) Must(program string, args ...string) string {
+	i.t.Helper()
+	r := i.Run(program, args...)
+	if r.Code != 0 {
+		i.t.Fatalf("%s %s: exit code %d: %s", program, strings.Join(args, " "), r.Code, r.Stderr)
+	}
+	return r.Stdout
+}
+
+// Queued is a message in the queue, as postqueue -j says.
+type Queued struct {
+	Queue      string `json:"queue_name"`
+	ID         string `json:"queue_id"`
+	Arrival    int64  `json:"arrival_time"`
+	Size       int64  `json:"message_size"`
+	Sender     string `json:"sender"`
+	Recipients []struct {
+		Address string `json:"address"`
+		Reason  string `json:"delay_reason"`
+	} `json:"recipients"`
+}
+
+// List is the queue.
+func (i *Instance) List() []Queued {
+	i.t.Helper()
+	var all []Queued
+	for l := range strings.Lines(i.Must("postqueue", "-j")) {
+		var q Queued
+		if err := json.Unmarshal([]byte(l), &q); err != nil {
+			i.t.Fatalf("postqueue -j: %v: %s", err, l)
+		}
+		all = append(all, q)
+	}
+	return all
+}
+
+// Entry returns the message with this queue id, or an empty one.
+func (i *Instance) Entry(id string) Queued {
+	i.t.Helper()
+	for _, q := range i.List() {
+		if q.ID == id {
+			return q
+		}
+	}
+	return Queued{}
+}
+
+// AwaitQueue waits until the message is in the queue of that name; "" is none.
+func (i *Instance) AwaitQueue(id, queue string) {
+	i.t.Helper()
+	last := "?"
+	defer func() {
+		if i.t.Failed() {
+			i.t.Logf("%s is in queue %q", id, last)
+		}
+	}()
+	i.Await(id+" in queue \""+queue+"\"", func() bool { last = i.Entry(id).Queue; return last == queue })
+}
+
+// Drained says whether the queue and maildrop are empty.
+func (i *Instance) Drained() bool {
+	i.t.Helper()
+	return len(i.Files("maildrop")) == 0 && len(i.List()) == 0
+}
+
+// Account tells the ledger what is in the queue and in the Maildirs.
+func (i *Instance) Account(l *ledger.Ledger) {
+	i.t.Helper()
+	for _, q := range i.List() {
+		id, sum, err := ledger.Identify([]byte(i.Must("postcat", "-q", "-h", "-b", q.ID)))
+		if err != nil {
+			continue // a bounce
+		}
+		for _, r := range q.Recipients {
+			l.Queued(id, r.Address, sum)
+		}
+	}
+	for name, contents := range i.Maildirs() {
+		for _, c := range contents {
+			if id, failed, err := ledger.Reported(c); err == nil && bytes.Contains(c, []byte("message/delivery-status")) {
+				l.Bounced(id, failed...)
+				continue
+			}
+			l.Found(name+"@"+Domain, c)
+		}
+	}
+}
+
+// Maildir returns the messages of a name's Maildir.
+func (i *Instance) Maildir(name string) (contents [][]byte) {
+	i.t.Helper()
+	for _, sub := range []string{"new", "cur"} {
+		files, _ := filepath.Glob(filepath.Join(i.Mail, name, sub, "*"))
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				i.t.Fatal(err)
+			}
+			contents = append(contents, b)
+		}
+	}
+	return contents
+}
+
+// Maildirs returns the messages of all Maildirs, by name.
+func (i *Instance) Maildirs() map[string][][]byte {
+	i.t.Helper()
+	all := map[string][][]byte{}
+	dirs, _ := os.ReadDir(i.Mail)
+	for _, d := range dirs {
+		all[d.Name()] = i.Maildir(d.Name())
+	}
+	return all
+}
+
+func (i *Instance) logFile() string { return i.Dir + "/maillog" }
+
+// Log is the log so far.
+func (i *Instance) Log() string {
+	b, _ := os.ReadFile(i.logFile())
+	return string(b)
+}
+
+// Stderr is what master and the daemons wrote to standard error so far.
+func (i *Instance) Stderr() string {
+	b, _ := os.ReadFile(i.Dir + "/stderr")
+	return string(b)
+}
+
+// Grep returns the lines of the log that match, without line ends.
+func (i *Instance) Grep(pattern string) (found []string) {
+	re := regexp.MustCompile(pattern)
+	for l := range strings.Lines(i.Log()) {
+		if l = strings.TrimSuffix(l, "\n"); re.MatchString(l) {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// AwaitLog waits for a line of the log and returns the first.
+func (i *Instance) AwaitLog(pattern string) string {
+	i.t.Helper()
+	var found []string
+	i.Await("a log line "+pattern, func() bool { found = i.Grep(pattern); return len(found) > 0 })
+	return found[0]
+}
