@@ -186,7 +186,7 @@ func (r *dropReader) take(ctx context.Context, name string) (stamp, error) {
 		return stamp{}, nil
 	}
 	if _, seen := r.s.journal.SeenMaildrop(name); seen {
-		return stamp{}, r.remove(name)
+		return stamp{size: -1}, r.remove(name) // which file it is does not matter
 	}
 	f, st, err := r.open(name)
 	if err == nil {
@@ -295,8 +295,8 @@ func (r *dropReader) read(ctx context.Context, name string, f *os.File, st stamp
 	}
 	m := r.s.newMessage(env, true)
 	m.fullName = sub.FullName
-	m.write(header.AppendField(nil, "Received", fmt.Sprintf("by %s (%s, from userid %d) id %s; %s",
-		set.myhostname, set.mailName, st.uid, env.ID, header.Date(now))))
+	m.write(fmt.Appendf(nil, "Received: by %s (%s, from userid %d)\r\n\tid %s; %s\r\n",
+		set.myhostname, set.mailName, st.uid, env.ID, header.Date(now)))
 	if err := copyContent(m, in, set.sizeLimit); err != nil {
 		m.abort()
 		return err
