@@ -134,7 +134,9 @@ func (rep *report) status(l *lines) {
 		l.field("Original-Envelope-Id", unxtext(r.EnvID))
 	}
 	l.field("X-Postfix-Queue-ID", string(r.Queue))
-	l.field("X-Postfix-Sender", l.address(r.Sender))
+	if r.Sender != "" {
+		l.field("X-Postfix-Sender", l.address(r.Sender))
+	}
 	if !r.Arrival.IsZero() {
 		l.line("Arrival-Date: " + header.Date(r.Arrival))
 	}
@@ -153,8 +155,8 @@ func (rep *report) recipient(l *lines, rc *proto.DeliverRecipient) {
 	case rc.Original != "":
 		l.field("Original-Recipient", l.address(rc.Original))
 	}
-	l.field("Action", rep.action(st))
-	l.field("Status", rep.code(st.DSN))
+	l.line("Action: " + rep.action(st))
+	l.line("Status: " + rep.code(st.DSN))
 	if st.RemoteMTA != "" {
 		l.field("Remote-MTA", "dns; "+st.RemoteMTA)
 	}
@@ -180,14 +182,20 @@ func (rep *report) action(st *mail.Status) string {
 	return "delivered"
 }
 
-// code is a status code that agrees with the action: mail that failed because its
-// time was up has the code of its last deferral, which Postfix reports as it is; an
-// empty one becomes the general one (RFC 3463).
+// code is the status code to report: mail that failed because its time was up has
+// that of its last deferral, as in Postfix; what is no code becomes the general one
+// (RFC 3463).
 func (rep *report) code(dsn string) string {
-	if dsn != "" {
+	class, rest, _ := strings.Cut(dsn, ".")
+	subject, detail, _ := strings.Cut(rest, ".")
+	if (class == "2" || class == "4" || class == "5") && number(subject) && number(detail) {
 		return dsn
 	}
 	return [...]string{failed: "5.0.0", delayed: "4.0.0", delivered: "2.0.0"}[rep.kind]
+}
+
+func number(s string) bool {
+	return len(s) >= 1 && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
 }
 
 // original is the part that gives back what was sent.
