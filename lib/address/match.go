@@ -63,14 +63,31 @@ func negated(w string) (pattern string, not bool) {
 // match says whether the domain, in lower case, is in the list.
 func (l *domainList) match(ctx context.Context, domain string) (bool, error) {
 	best, found := rule{}, false
+	name := func(k string) {
+		if r, ok := l.names[k]; ok && (!found || r.place < best.place) {
+			best, found = r, true
+		}
+	}
+	name(domain)
+	for rest := domain; !strings.HasPrefix(domain, "["); {
+		i := strings.IndexByte(rest, '.')
+		if i < 0 || i+1 == len(rest) {
+			break
+		}
+		if l.below {
+			name(rest[i+1:])
+		} else {
+			name(rest[i:]) // ".example.com"
+		}
+		rest = rest[i+1:]
+	}
+	if len(l.tables) == 0 {
+		return found && !best.not, nil
+	}
 	keys := table.DomainKeys(domain, true)
 	for i, k := range keys {
 		if i > 0 && !l.below {
-			k = "." + k
-		}
-		keys[i] = k
-		if r, ok := l.names[k]; ok && (!found || r.place < best.place) {
-			best, found = r, true
+			keys[i] = "." + k
 		}
 	}
 	for _, t := range l.tables {

@@ -65,6 +65,9 @@ func (r *Resolver) Resolve(ctx context.Context, sender, rcpt mail.Address) (Rout
 		}
 		rt.Transport, rt.NextHop = target(r.defaultTransport, hop)
 	}
+	if len(r.transport) == 0 {
+		return rt, nil
+	}
 	v, ok, err := r.transport.First(ctx, r.split.TransportKeys(rt.Recipient.Local(), domain))
 	if err != nil {
 		return rt, err
