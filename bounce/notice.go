@@ -1,211 +1,242 @@
-package cleanup
+package bounce
 
 import (
-	"slices"
-	"sync"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
 
-	"postrider/lib/header"
-	"postrider/lib/journal"
+	"postrider/lib/agent"
 	"postrider/lib/mail"
 	"postrider/lib/maillog"
-	"postrider/lib/slot"
+	"postrider/lib/proto"
+	"postrider/lib/submit"
 )
 
-// spillSize is what a message may hold in memory when all together hold too much.
-const spillSize = 16 << 10
-
-// keepBuffer is the largest buffer that is used again, in bytes.
-const keepBuffer = 128 << 10
-
-// message is one message from its first byte to its answer: write, then close, then
-// append; or abort. Content stays in memory up to journal_inline_limit and goes to a
-// file of its own beyond that.
-type message struct {
-	s        *service
-	set      *settings
-	env      *mail.Envelope
-	envelope []byte // while it comes in parts
-	local    bool   // complete the header
-	fullName string // for a From field
-	err      *refusal
-
-	scanner header.Scanner
-	sum     header.Summary
-	body    bool // the header has ended
-	buf     []byte
-	scanned int // bytes of buf known to be header
-	held    int // bytes of buf counted in service.buffered
-	large   *journal.Large
-
-	client *client // who is answered, or
-	picked func(error)
-	tx     uint32
-	entry  journal.Message
-	done   func(slot.Ref, error) // m.answered
+// bouncer makes reports. Its methods may be called by many goroutines.
+type bouncer struct {
+	set    atomic.Pointer[settings]
+	submit submit.Client
+	ids    mail.IDs
+	log    *maillog.Logger
+	now    func() time.Time
 }
 
-var messages sync.Pool
+// maxReplaced bounds how many bytes the numbers of the recipients take that one
+// report replaces: they must fit into a frame of the submit conversation. It is more
+// than ten thousand recipients. The others are left out of the result: they are
+// reported in a later pass.
+const maxReplaced = proto.SubmitMax - 4096
 
-func (s *service) newMessage(env *mail.Envelope, local bool) *message {
-	m, ok := messages.Get().(*message)
-	if !ok {
-		m = &message{buf: make([]byte, 0, 8<<10)}
-		m.done = m.answered
+// handle answers one request of qmgr (agent.Handler).
+func (b *bouncer) handle(_ context.Context, r *agent.Request) proto.Result {
+	set := b.set.Load()
+	switch r.NextHop {
+	case "failure":
+		return b.failure(set, r)
+	case "delay":
+		return b.delay(set, r)
+	case "success":
+		return b.success(set, r)
 	}
-	m.s, m.set, m.env, m.local = s, s.settings.Load(), env, local
-	m.scanner.Limit = m.set.headerLimit
-	return m
+	return agent.Deferred(r, mail.Status{DSN: "4.3.5", Text: fmt.Sprintf("bounce cannot report %q", r.NextHop)})
 }
 
-// release ends the life of m.
-func (m *message) release() {
-	m.s.buffered.Add(-int64(m.held))
-	buf, done := m.buf[:0], m.done
-	if cap(buf) > keepBuffer {
-		return
+// failure reports permanent failures: to the sender; or, when that is nobody, to the
+// postmaster if he wants it; or, when even that has failed, to the log alone.
+func (b *bouncer) failure(set *settings, r *agent.Request) proto.Result {
+	switch {
+	case sameAddress(r.Sender, set.double):
+		b.log.Event(maillog.Warning{Queue: r.Queue, Text: "undeliverable postmaster notification discarded"})
+		return dropped(r)
+	case r.Sender == "" && !set.doubles:
+		b.log.Event(maillog.Info{Queue: r.Queue, Text: "non-delivery notification discarded: the sender is <> and notify_classes has no 2bounce"})
+		return dropped(r)
+	case r.Sender == "":
+		res, _ := b.send(&report{set: set, r: r, kind: failed, recipients: all(r), replace: true,
+			from: set.double, to: set.doublesTo, postmaster: true})
+		return res
 	}
-	*m = message{buf: buf, done: done}
-	messages.Put(m)
+	rep := &report{set: set, r: r, kind: failed, replace: true, to: r.Sender,
+		recipients: wanting(r, mail.NotifyFailure), headersOnly: strings.EqualFold(r.Ret, "HDRS")}
+	if len(rep.recipients) == 0 {
+		return dropped(r)
+	}
+	res, ok := b.send(rep)
+	if ok && set.copyFailures {
+		// Not critical: without it the sender's report stands.
+		b.copyTo(rep, set.failuresTo)
+	}
+	return res
 }
 
-// abort gives the message up.
-func (m *message) abort() {
-	if m.large != nil {
-		m.large.Abort()
+// delay warns the sender that mail is late; there is more to come.
+func (b *bouncer) delay(set *settings, r *agent.Request) proto.Result {
+	if r.Sender == "" || sameAddress(r.Sender, set.double) {
+		return dropped(r)
 	}
-	m.release()
+	rep := &report{set: set, r: r, kind: delayed, to: r.Sender, recipients: wanting(r, mail.NotifyDelay), headersOnly: true}
+	if len(rep.recipients) == 0 {
+		return dropped(r)
+	}
+	res, ok := b.send(rep)
+	if ok && set.copyDelays {
+		b.copyTo(rep, set.delaysTo)
+	}
+	return res
 }
 
-// refuse notes why the message is not taken; the first reason stands.
-func (m *message) refuse(r *refusal) {
-	if m.err == nil {
-		m.err = r
-	}
-}
-
-// write takes content. What goes wrong shows in m.err.
-func (m *message) write(p []byte) {
-	if m.err != nil {
-		return
-	}
-	if m.body && m.large != nil {
-		m.toFile(p)
-		return
-	}
-	m.buf = append(m.buf, p...)
-	m.scan(false)
-	limit := int(m.s.journal.InlineLimit())
-	if m.s.buffered.Load() > maxBuffered {
-		limit = spillSize
-	}
-	if m.err == nil && (m.large != nil || len(m.buf) > limit) {
-		m.spill()
-	}
-	m.s.buffered.Add(int64(len(m.buf) - m.held))
-	m.held = len(m.buf)
-}
-
-// scan reads on in the header, and completes it where it ends.
-func (m *message) scan(eof bool) {
-	for !m.body && m.err == nil {
-		f, n, st := m.scanner.Next(m.buf[m.scanned:], eof)
-		m.scanned += n
-		switch st {
-		case header.More:
-			return
-		case header.Found:
-			m.sum.Add(f)
-			if limit := m.set.hopLimit; limit > 0 && m.sum.Received >= limit {
-				m.refuse(&refusal{554, "5.4.0", "Error: too many hops"})
-			}
-		case header.End:
-			m.body = true
-			if add := m.missing(); len(add) > 0 {
-				m.buf = slices.Insert(m.buf, m.scanned, add...)
-			}
+// success tells those who asked for it that mail has arrived.
+func (b *bouncer) success(set *settings, r *agent.Request) proto.Result {
+	rep := &report{set: set, r: r, kind: delivered, to: r.Sender, headersOnly: true}
+	for _, i := range all(r) {
+		if r.Recipients[i].Notify&mail.NotifySuccess != 0 {
+			rep.recipients = append(rep.recipients, i)
 		}
 	}
+	if r.Sender == "" || sameAddress(r.Sender, set.double) || len(rep.recipients) == 0 {
+		return dropped(r)
+	}
+	res, _ := b.send(rep)
+	return res
 }
 
-// spill moves what needs no more looking at to the message's file.
-func (m *message) spill() {
-	if m.large == nil {
-		l, err := m.s.journal.NewLarge(m.env.ID)
-		if err != nil {
-			m.refuse(refusalOf(err))
-			return
-		}
-		m.large = l
-	}
-	n := len(m.buf)
-	if !m.body {
-		n = m.scanned
-	}
-	m.toFile(m.buf[:n])
-	m.buf = m.buf[:copy(m.buf, m.buf[n:])]
-	m.scanned = 0
+// copyTo sends the postmaster the headers of what rep reports.
+func (b *bouncer) copyTo(rep *report, postmaster mail.Address) {
+	c := *rep
+	c.from, c.to, c.postmaster, c.headersOnly, c.replace = rep.set.double, postmaster, true, true, false
+	b.send(&c)
 }
 
-func (m *message) toFile(p []byte) {
-	if len(p) == 0 {
-		return
-	}
-	if _, err := m.large.Write(p); err != nil {
-		m.refuse(refusalOf(err))
-	}
-}
-
-// close ends the content and the envelope. When m.err stays nil the message may be
-// appended, else aborted.
-func (m *message) close() {
-	m.scan(true)
-	if m.err != nil {
-		return
-	}
-	if m.large != nil || int64(len(m.buf)) > m.s.journal.InlineLimit() {
-		m.spill()
-	}
-	m.env.Size = int64(len(m.buf))
-	if m.large != nil {
-		m.env.Size = m.large.Size()
-	}
-	m.env.MessageID = m.sum.MessageID
-	m.env.Recipients = unique(m.env.Recipients)
-	if len(m.env.Recipients) == 0 {
-		m.refuse(&refusal{550, "5.1.0", "Error: no recipients specified"})
-	}
-}
-
-// append makes the message durable; its answer comes when it is.
-func (m *message) append() {
-	m.s.log.Event(maillog.MessageID{Queue: m.env.ID, ID: m.env.MessageID})
-	m.entry = journal.Message{Envelope: m.env, Content: m.buf}
-	if m.large != nil {
-		if err := m.large.Commit(); err != nil {
-			m.large = nil // its file is gone
-			m.answer(err)
-			return
-		}
-		m.entry.Content, m.entry.Large = nil, m.large
-	}
-	m.s.journal.Append(&m.entry, m.done)
-}
-
-// answered is called by the journal, once.
-func (m *message) answered(_ slot.Ref, err error) { m.answer(err) }
-
-func (m *message) answer(err error) {
-	if err != nil && m.large != nil && refusalOf(err).code >= 400 {
-		m.large.Abort() // S1: what was refused is not kept
-	}
+// send gives a report to cleanup. It says what qmgr is to do with the recipients, and
+// whether the report is in the queue.
+func (b *bouncer) send(rep *report) (proto.Result, bool) {
+	o, err := examine(&rep.r.Content, rep.set.sizeLimit)
 	if err != nil {
-		m.s.log.Warnf("%s: %v", m.env.ID, err)
+		if !errors.Is(err, agent.ErrContent) {
+			b.log.Event(maillog.Warning{Queue: rep.r.Queue, Text: err.Error()})
+		}
+		return agent.Deferred(rep.r, agent.ContentStatus), false
 	}
-	client, tx, picked := m.client, m.tx, m.picked
-	m.release()
-	if picked != nil {
-		picked(err)
-		return
+	rep.orig = o
+	if rep.replace {
+		rep.limit()
 	}
-	client.answered(tx, err)
+	err = b.submitReport(rep)
+	var refused *submit.Refused
+	if errors.As(err, &refused) && refused.Code/100 == 5 && !rep.headersOnly {
+		rep.headersOnly = true // too much of it, perhaps
+		err = b.submitReport(rep)
+	}
+	if err == nil {
+		b.log.Session(rep.r.Lane).Event(maillog.BounceNotice{Queue: rep.r.Queue, Kind: rep.notice(), New: rep.id})
+		return rep.result(), true
+	}
+	// Also when nobody knows (submit.ErrUnknown): should the report be in the
+	// journal after all, qmgr has read it, and crossed the recipients off, long
+	// before it tries again.
+	st := mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "cannot queue the report: " + err.Error()}
+	if errors.As(err, &refused) {
+		st.DSN, st.Text = "4"+strings.TrimLeft(refused.DSN, "245"), "cannot queue the report: "+refused.Text
+	}
+	b.log.Event(maillog.Warning{Queue: rep.r.Queue, Text: string(rep.notice()) + " failed: " + err.Error()})
+	res := agent.Deferred(rep.r, st)
+	if submit.IsTemporary(err) {
+		res.Hop = st
+	}
+	return res, false
 }
+
+func (b *bouncer) submitReport(rep *report) error {
+	now := b.now()
+	rep.id, rep.made = b.ids.Next(now), now
+	env := &mail.Envelope{ID: rep.id, Sender: rep.from, Recipients: []mail.Recipient{{Address: rep.to}},
+		Arrival: now, Origin: mail.FromBounce, UTF8: rep.r.UTF8, Body: mail.Body7Bit}
+	if rep.eightBit() {
+		env.Body = mail.Body8Bit
+	}
+	if rep.replace {
+		env.Replaces = mail.Replaces{ID: rep.r.Queue, File: rep.r.File, Slot: rep.r.Slot}
+		for _, i := range rep.recipients {
+			env.Replaces.Recipients = append(env.Replaces.Recipients, rep.r.Recipients[i].Index)
+		}
+	}
+	m := b.submit.Begin(env, true)
+	if err := rep.write(m); err != nil {
+		m.Abort()
+		return err
+	}
+	return m.Close()
+}
+
+// dropped is the result that nobody is told, and that is all there is to do.
+func dropped(r *agent.Request) proto.Result {
+	rep := report{r: r}
+	return rep.result()
+}
+
+// result is that of a request whose report is durable: the reported recipients are
+// taken over by it, the others, whose sender wants to hear nothing, are done.
+func (rep *report) result() proto.Result {
+	r := rep.r
+	res := proto.Result{Hop: mail.Status{Class: mail.Sent}, Recipients: make([]proto.RecipientResult, 0, len(r.Recipients))}
+	next := 0
+	for i := range r.Recipients {
+		if _, left := rep.left[i]; left {
+			continue
+		}
+		rr := proto.RecipientResult{Index: r.Recipients[i].Index, Status: mail.Status{Class: mail.Sent, DSN: "2.0.0"}}
+		if next < len(rep.recipients) && rep.recipients[next] == i {
+			next++
+			rr.Replaced = rep.replace
+		}
+		res.Recipients = append(res.Recipients, rr)
+	}
+	return res
+}
+
+// limit leaves out what is too much for one report.
+func (rep *report) limit() {
+	size := 0
+	for n, i := range rep.recipients {
+		for v := rep.r.Recipients[i].Index; ; v >>= 7 {
+			size++
+			if v < 0x80 {
+				break
+			}
+		}
+		if size > maxReplaced {
+			rep.left = make(map[int]struct{}, len(rep.recipients)-n)
+			for _, i := range rep.recipients[n:] {
+				rep.left[i] = struct{}{}
+			}
+			rep.recipients = rep.recipients[:n]
+			return
+		}
+	}
+}
+
+func all(r *agent.Request) []int {
+	l := make([]int, len(r.Recipients))
+	for i := range l {
+		l[i] = i
+	}
+	return l
+}
+
+// wanting returns the places of the recipients whose sender wants to hear of event,
+// failure or delay: those who said so and those who said nothing (RFC 3461, 4.1).
+func wanting(r *agent.Request, event mail.Notify) []int {
+	var l []int
+	for i := range r.Recipients {
+		n := r.Recipients[i].Notify
+		if n == 0 || n&event != 0 && n&mail.NotifyNever == 0 {
+			l = append(l, i)
+		}
+	}
+	return l
+}
+
+func sameAddress(a, b mail.Address) bool { return strings.EqualFold(string(a), string(b)) }
