@@ -306,7 +306,7 @@ func (f *mortalFile) Sync() error {
 		return err
 	}
 	f.m.mu.Lock()
-	fail := f.m.failSync > 1 || f.m.failSync == 1 && f.records
+	fail := f.m.failSync > 1 || f.m.failSync == 1 && f.records && strings.HasPrefix(f.Name(), "incoming/")
 	if fail {
 		f.m.failSync--
 	}
