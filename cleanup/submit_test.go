@@ -116,9 +116,12 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("49 hops: %v", err)
 	}
 	var err error
+	refused := mail.QueueID("")
 	for i := 0; err == nil && i < 5; i++ { // a change of files may take the failure
 		r.fs.failSyncs(1)
-		err = send(c, envelope(50+i, "a@b"), false, "x")
+		env := envelope(50+i, "a@b")
+		refused = env.ID
+		err = send(c, env, false, "x")
 	}
 	wantRefused(t, err, 451, "4.3.0", "Error: queue file write error")
 	for i, err := 0, error(nil); ; i++ { // a content with a file of its own, whose record fails
@@ -133,6 +136,11 @@ func TestRefusals(t *testing.T) {
 	r.fs.failSyncs(100)
 	if err := send(c, envelope(7, "a@b"), false, "x"); !errors.Is(err, submit.ErrUnknown) {
 		t.Errorf("nothing can be synced: %v", err)
+	}
+	for _, m := range journaled(t, r.dir) {
+		if m.env.ID == refused {
+			t.Errorf("%s got 451 and is in the journal", refused)
+		}
 	}
 	if names := r.files("content"); len(names) != 0 {
 		t.Errorf("content of refused messages is left: %q", names)
