@@ -196,12 +196,11 @@ func TestResultsWhileAway(t *testing.T) {
 }
 
 // TestLimit: a service runs no more than its limit at once, each in a lane of its
-// own, oldest first.
+// own.
 func TestLimit(t *testing.T) {
 	var mu sync.Mutex
 	now, most := 0, 0
 	lanes := map[int]bool{}
-	var order []uint64
 	a := New(Options{Program: "smtp", Limit: func(s string) int {
 		if s == "relay" {
 			return 0
@@ -216,7 +215,6 @@ func TestLimit(t *testing.T) {
 			t.Errorf("lane %d is taken", r.Lane)
 		}
 		lanes[r.Lane] = true
-		order = append(order, r.ID.Seq)
 		mu.Unlock()
 		time.Sleep(100 * time.Microsecond)
 		mu.Lock()
@@ -241,10 +239,30 @@ func TestLimit(t *testing.T) {
 	if most != 3 {
 		t.Errorf("%d at once", most)
 	}
-	for i, seq := range order {
-		if d := int(seq) - i; d > 6 || d < -6 {
-			t.Fatalf("number %d ran as number %d", seq, i)
+}
+
+// TestOrder: what waits runs oldest first.
+func TestOrder(t *testing.T) {
+	var order []uint64
+	a := New(Options{Program: "smtp", Limit: func(string) int { return 1 }}, func(_ context.Context, r *Request) proto.Result {
+		order = append(order, r.ID.Seq)
+		return sent(r)
+	})
+	q := newQmgr(t, a)
+	const n = 3000
+	go func() {
+		for i := range uint64(n) {
+			q.ask(i, "x")
 		}
+	}()
+	for i := range uint64(n) {
+		if got := q.result().ID.Seq; got != i {
+			t.Fatalf("result of %d, want %d", got, i)
+		}
+	}
+	a.Stop(t.Context())
+	if len(order) != n {
+		t.Error(len(order))
 	}
 }
 
