@@ -179,3 +179,26 @@ func BenchmarkClient(b *testing.B) {
 		l.Event(Client{"4C1z1", peer})
 	}
 }
+
+// Lines that come faster than they gather are not lost while the log takes them.
+func TestBurst(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := New("postfix/test", Options{Buffer: 4 << 10})
+	l.Open(f, File)
+	const lines = 20000
+	for i := range lines {
+		l.Infof("line %d", i)
+	}
+	l.Close()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), "\n"); n != lines || strings.Contains(string(b), "lost") {
+		t.Errorf("%d lines of %d in the log", n, lines)
+	}
+}

@@ -18,12 +18,17 @@ const (
 	retry = time.Second
 	// patience is how long Close and Flush wait for a log that is stuck.
 	patience = time.Second
+	// yield is how long one who logs waits for room when lines come faster than
+	// they are written. Once that was in vain nobody waits until a write succeeds,
+	// so a stuck log costs this much once.
+	yield = 50 * time.Millisecond
 	// pipeBuf is what a pipe takes in one piece among several writers.
 	pipeBuf = 4096
 )
 
 // ring is the bounded buffer between those who log and the goroutine that
-// writes. Nobody but that goroutine ever waits for the output.
+// writes. Nobody but that goroutine ever waits for an output that does not take
+// what it is given.
 type ring struct {
 	notice func(lost uint64) []byte // renders the line about lost ones
 
@@ -32,12 +37,15 @@ type ring struct {
 	max    int
 	lost   uint64
 	closed bool
-	awake  bool // the writer has been told that there is something
+	awake  bool          // the writer has been told that there is something
+	stuck  bool          // waiting for room was in vain since the last write that succeeded
+	room   chan struct{} // closed and made anew when the buffer was taken
 	out    *os.File
 	kind   Kind
 
 	datagrams atomic.Bool // kind is Syslog
 	wake      chan struct{}
+	full      chan struct{} // more than half of the buffer is used: do not linger
 	opened    chan struct{}
 	flushes   chan chan struct{}
 	closing   chan struct{}
@@ -45,7 +53,8 @@ type ring struct {
 }
 
 func newRing(max int, notice func(uint64) []byte) *ring {
-	r := &ring{notice: notice, max: max,
+	r := &ring{notice: notice, max: max, room: make(chan struct{}),
+		full: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1), opened: make(chan struct{}, 1),
 		flushes: make(chan chan struct{}), closing: make(chan struct{}), done: make(chan struct{})}
 	go r.write()
@@ -54,9 +63,13 @@ func newRing(max int, notice func(uint64) []byte) *ring {
 
 func (r *ring) syslog() bool { return r.datagrams.Load() }
 
-// put takes one line, or counts it as lost when there is no room.
+// put takes one line, or counts it as lost when there is no room and the output
+// does not make any.
 func (r *ring) put(b []byte) {
 	r.mu.Lock()
+	if len(r.buf)+len(b) > r.max && !r.closed && !r.stuck && r.out != nil && len(b) <= r.max {
+		r.await(len(b))
+	}
 	if r.closed || len(r.buf)+len(b) > r.max {
 		r.lost++
 		r.mu.Unlock()
@@ -65,9 +78,32 @@ func (r *ring) put(b []byte) {
 	r.buf = append(r.buf, b...)
 	rouse := !r.awake
 	r.awake = true
+	half := len(r.buf) > r.max/2
 	r.mu.Unlock()
 	if rouse {
 		signal(r.wake)
+	}
+	if half {
+		signal(r.full)
+	}
+}
+
+// await waits until there is room for n bytes, or it was in vain. r.mu is held, but
+// not while waiting.
+func (r *ring) await(n int) {
+	t := time.NewTimer(yield)
+	defer t.Stop()
+	for len(r.buf)+n > r.max && !r.closed && !r.stuck {
+		room := r.room
+		r.mu.Unlock()
+		signal(r.full)
+		select {
+		case <-room:
+			r.mu.Lock()
+		case <-t.C:
+			r.mu.Lock()
+			r.stuck = len(r.buf)+n > r.max
+		}
 	}
 }
 
@@ -168,6 +204,7 @@ func (r *ring) gather(d time.Duration) (reply chan struct{}) {
 	defer t.Stop()
 	select {
 	case <-t.C:
+	case <-r.full:
 	case reply = <-r.flushes:
 	case <-r.closing:
 	}
@@ -184,6 +221,8 @@ func (r *ring) take(spare []byte) (b []byte, lost uint64) {
 	}
 	b, lost = r.buf, r.lost
 	r.buf, r.lost = spare, 0
+	close(r.room)
+	r.room = make(chan struct{})
 	return b, lost
 }
 
@@ -196,6 +235,11 @@ func (r *ring) deliver(b []byte) {
 		r.mu.Unlock()
 		n, err := writeLines(f, kind, b)
 		b = b[n:]
+		if n > 0 {
+			r.mu.Lock()
+			r.stuck = false
+			r.mu.Unlock()
+		}
 		if err == nil || len(b) == 0 {
 			continue
 		}
