@@ -1,0 +1,65 @@
+package local
+
+import (
+	"context"
+	"net"
+	"os"
+	"time"
+
+	"postrider/lib/agent"
+	"postrider/lib/daemon"
+	"postrider/lib/mail"
+)
+
+// Main is the program: the daemon, or, when the daemon starts it so, a helper.
+func Main() {
+	if len(os.Args) == 2 && os.Args[1] == helperArg {
+		os.Exit(helper(os.Stdin, os.Stdout))
+	}
+	daemon.Run("local", serve)
+}
+
+func serve(ctx context.Context, d *daemon.Daemon) error {
+	l := &deliverer{ids: mail.IDs{Number: uint64(os.Getpid())}, log: d.Log, now: time.Now}
+	l.submit.Lost = func(err error) { d.Log.Warnf("lost connection with cleanup: %v", err) }
+	configure := func() {
+		line, c := d.Service("local/unix")
+		s, err := newSite(c, d.Opener(), os.Geteuid() == 0)
+		if err != nil {
+			d.Log.Warnf("%v", err) // what depends on it waits
+		}
+		if s.maxProc = line.MaxProc; line.Name == "" {
+			s.maxProc = c.Int("default_process_limit")
+		}
+		l.site.Store(s)
+	}
+	configure()
+	a := agent.New(agent.Options{
+		Program: "local", Number: d.Number, Of: d.Of,
+		Limit: func(string) int { return l.site.Load().maxProc },
+		Warnf: d.Log.Warnf,
+	}, l.handle)
+	d.OnPartner(func(name string, sock *net.UnixConn) {
+		switch name {
+		case "qmgr":
+			a.Partner(sock)
+		case "cleanup":
+			l.submit.Connect(sock)
+		default:
+			d.Log.Warnf("a socket to %q is of no use to local", name)
+			sock.Close()
+		}
+	})
+	d.OnReload(configure)
+	d.Ready()
+
+	select {
+	case <-d.Stopping():
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(ctx, d.Grace())
+	defer cancel()
+	a.Stop(end)
+	l.submit.Close()
+	return nil
+}
