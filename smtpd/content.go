@@ -34,12 +34,13 @@ func (f *front) content() reply {
 		}
 	}
 	defer drop()
+	var refusal reply
 	if _, err := msg.Write(appendReceived(msg.AvailableBuffer(1024), env, f.addr.Is6(), f.set.hostname, f.set.mailName)); err != nil {
+		refusal = f.failure(err)
 		drop()
 	}
 
 	var dots wire.Unstuffer
-	var refusal reply
 	var waste []byte // where content goes that is refused
 	for done := false; !done; {
 		in, err := f.in.Window()

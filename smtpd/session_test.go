@@ -159,6 +159,9 @@ func TestCleanupDies(t *testing.T) {
 	fmt.Fprint(middle, strings.Repeat("0123456789abcdef\r\n", 10000))
 	fmt.Fprint(waiting, "x\r\n.\r\n")
 	<-got
+	for i.cleanup.Opened() == 0 {
+		time.Sleep(time.Millisecond)
+	}
 	i.cleanup.Close()
 	waiting.ended()
 
@@ -378,4 +381,26 @@ func TestNoLeak(t *testing.T) {
 		}
 	}
 	i.submit.Close()
+}
+
+// A panic ends its session only, with 421.
+func TestPanic(t *testing.T) {
+	i := run(t, "", &submittest.Cleanup{})
+	set := settingsFor(t, i.log, "")
+	set.access.resolver = nil
+	a := dial(t, i.addr)
+	a.cmd("", "220")
+	i.listen("smtp/inet", i.services["smtp/inet"].listener, i.log, set, 100)
+	b := dial(t, i.addr)
+	b.cmd("", "220")
+	b.cmd("HELO c", "250")
+	b.cmd("MAIL FROM:<a@b.example>", "250")
+	b.cmd("RCPT TO:<alice@ours.example>", "421 4.3.0 mx.ours.example Error: internal error")
+	b.ended()
+	c := dial(t, i.addr)
+	c.cmd("", "220")
+	c.cmd("MAIL FROM:<root>", "421 4.3.0") // outside the engine's own guard or inside
+	a.cmd("HELO c", "250")
+	a.envelope()
+	i.waitLog("panic serving")
 }

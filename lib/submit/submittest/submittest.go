@@ -30,6 +30,7 @@ type Cleanup struct {
 
 	mu       sync.Mutex
 	messages []*Message
+	opened   int
 	aborted  int
 	conns    []*ipc.Conn
 	done     sync.WaitGroup
@@ -78,6 +79,13 @@ func (s *Cleanup) Messages() []*Message {
 	return append([]*Message(nil), s.messages...)
 }
 
+// Opened is how many transactions of more than one frame were begun.
+func (s *Cleanup) Opened() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened
+}
+
 // Aborted is how many transactions the clients gave up.
 func (s *Cleanup) Aborted() int {
 	s.mu.Lock()
@@ -120,6 +128,9 @@ func (s *Cleanup) serve(conn *ipc.Conn) error {
 			p.envelope = append([]byte(nil), m.Envelope...)
 			p.Content = append([]byte(nil), m.Content...)
 			open[m.Tx] = p
+			s.mu.Lock()
+			s.opened++
+			s.mu.Unlock()
 		case proto.TypeSubmitEnvelope, proto.TypeSubmitData, proto.TypeSubmitEnd, proto.TypeSubmitAbort:
 			var m proto.SubmitPart
 			if err := m.Decode(f.Payload); err != nil {
