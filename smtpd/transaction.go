@@ -63,7 +63,9 @@ func (s transactions) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if !ok {
 		return f.deny(reply{501, "5.1.3", "Bad recipient address syntax"})
 	}
-	if r := f.set.access.recipient(f.addr, tx.env.Sender, rcpt); r.code != 0 {
+	// RFC 5321, section 4.5.1: postmaster without a domain is taken from everybody.
+	postmaster := f.path.bare && strings.EqualFold(string(rcpt), "postmaster")
+	if r := f.set.access.recipient(f.addr, tx.env.Sender, rcpt); r.code != 0 && !postmaster {
 		if r.code != 501 {
 			f.refuse("RCPT", r, rcpt)
 		}
