@@ -138,7 +138,7 @@ func TestChecksum(t *testing.T) {
 
 // TestEarly: a server that refuses, or says yes, before the content is over.
 func TestEarly(t *testing.T) {
-	body := strings.Repeat("0123456789abcde\r\n", 20000)
+	body := strings.Repeat("0123456789abcde\r\n", 500000) // more than fits between the two
 	for _, c := range []struct{ early, want string }{
 		{"552 5.3.4 too big", "10 bounced 5.3.4 host 127.0.0.1[127.0.0.1] said: 552 5.3.4 too big (in reply to end of DATA command)\n"},
 		{"250 2.0.0 thanks", "10 deferred 4.5.0 protocol error in reply of 127.0.0.1[127.0.0.1] while sending message body\nhop deferred 4.5.0\n"},
