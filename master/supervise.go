@@ -73,6 +73,7 @@ func (e environment) supervise() error {
 			s.log.Fatalf("%v", err)
 			return err
 		}
+		s.log.Infof("terminating on signal %d", <-signals)
 		return nil
 	}
 	if e.notify != 0 {
@@ -88,23 +89,23 @@ func (s *supervisor) begin(signals chan os.Signal, wrong []string) error {
 	c := s.plan.config
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	begun := make(chan struct{})
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
 		for {
 			select {
 			case sig := <-signals:
-				if sig != syscall.SIGHUP {
-					s.log.Infof("terminating on signal %d", sig)
+				if sig != syscall.SIGHUP { // what it asks for is being done
+					defer func() { signals <- sig }() // run wants it, too
 					cancel()
+					return
 				}
-			case <-begun:
+			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	defer func() { close(begun); <-heard }()
+	defer func() { cancel(); <-heard }()
 
 	var owner account
 	if s.ids != nil {
