@@ -1,0 +1,61 @@
+# make            every program into bin/
+# make test       format, vet, staticcheck, all tests
+# make bench      the measurements
+# make accounts   the users and groups that an installed system needs (root)
+# make install    DESTDIR and PREFIX are honoured
+
+VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' lib/config/config.go)
+PREFIX  ?= /usr
+DESTDIR ?=
+
+sbindir    = $(DESTDIR)$(PREFIX)/sbin
+libexecdir = $(DESTDIR)$(PREFIX)/libexec/postrider
+confdir    = $(DESTDIR)/etc/postrider
+
+DAEMONS  = smtpd cleanup qmgr smtp local bounce
+COMMANDS = sendmail postdrop postqueue postsuper postcat postconf postmap postsched
+PROGRAMS = $(notdir $(wildcard cmd/*))
+
+export CGO_ENABLED = 0
+LDFLAGS = -s -w -X postrider/master.version=$(VERSION)
+
+.PHONY: all test bench demo accounts install clean
+
+all:
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@ln -sf master bin/postrider
+	@ln -sf sendmail bin/mailq
+	@ln -sf sendmail bin/newaliases
+
+test: all
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "gofmt -w $$bad"; exit 1; }
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	go test $(TESTFLAGS) ./...
+
+bench:
+	go test -run '^$$' -bench . ./...
+
+# The commands that master prints when an account is missing.
+NOLOGIN = --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin
+accounts:
+	getent group postdrop >/dev/null || groupadd --system postdrop
+	for u in postrider postrider-in postrider-out postrider-msg postrider-bounce; do \
+		getent passwd $$u >/dev/null || useradd $(NOLOGIN) $$u || exit 1; \
+	done
+
+install: all
+	install -d $(sbindir) $(libexecdir) $(confdir) $(DESTDIR)$(PREFIX)/bin
+	install -m 755 bin/master $(sbindir)/postrider
+	ln -sf $(PREFIX)/sbin/postrider $(libexecdir)/master
+	for p in $(filter $(DAEMONS),$(PROGRAMS)); do install -m 755 bin/$$p $(libexecdir)/$$p || exit 1; done
+	for p in $(filter $(COMMANDS),$(PROGRAMS)); do install -m 755 bin/$$p $(sbindir)/$$p || exit 1; done
+	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/bin/mailq
+	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/bin/newaliases
+	if test -f $(sbindir)/postdrop && getent group postdrop >/dev/null; then \
+		chgrp postdrop $(sbindir)/postdrop && chmod 2755 $(sbindir)/postdrop; fi
+	for f in main.cf master.cf; do test -e $(confdir)/$$f || install -m 644 conf/$$f $(confdir)/$$f || exit 1; done
+
+clean:
+	rm -rf bin build
