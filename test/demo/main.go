@@ -71,7 +71,7 @@ func run(dir, bin string) error {
 
 	title("A private mail system, all of it below %s", i.dir)
 	if i.as != nil {
-		note("Started by root, so the demo runs it as uid %d: as root it would want its accounts.", i.as.Uid)
+		note("Started by root, so the demo runs it as uid %d: as root it wants accounts of its own.", i.as.Uid)
 	}
 	if err := i.run("", "master", "start"); err != nil {
 		return fmt.Errorf("%w (see %s)", err, i.log())
@@ -107,14 +107,17 @@ func run(dir, bin string) error {
 	if i.command("master", "-c", i.conf(), "status").Run() == nil {
 		return errors.New("the mail system says that it is stopped, and runs")
 	}
-	note("The mail system has stopped; no process of it is left.")
+	note("The mail system has stopped.")
+	if i.as != nil {
+		note("As root, run each of these commands behind: setpriv --reuid=%d --regid=%d --clear-groups", i.as.Uid, i.as.Gid)
+	}
 	master := filepath.Join(i.bin, "master") + " -c " + i.conf()
 	fmt.Printf(`
-  The mail of %[1]s@%[2]s:  ls %[3]s/new
-  Start it again:           %[4]s start
-  Talk to it by SMTP:       nc %[5]s
-  Send from here:           echo Hello | %[6]s -C %[7]s %[1]s@%[2]s
-  See the queue, stop:      %[8]s -c %[7]s -p; %[4]s stop
+  The Maildir of %[1]s@%[2]s:  %[3]s
+  To start it again:              %[4]s start
+  To talk to it by SMTP:          nc %[5]s
+  To send from here:              echo Hello | %[6]s -C %[7]s %[1]s@%[2]s
+  To see the queue, and to stop:  %[8]s -c %[7]s -p; %[4]s stop
 `, person, host, i.maildir(), master, strings.Replace(i.smtp, ":", " ", 1),
 		filepath.Join(i.bin, "sendmail"), i.conf(), filepath.Join(i.bin, "postqueue"))
 	return nil
