@@ -56,15 +56,15 @@ func (f *front) command(line []byte) {
 		}
 	}
 	switch {
+	case hasControl(line) && line[0] != tlsHandshake, len(line) == 0:
+		f.finish(reply{500, "5.5.2", "Error: bad syntax"})
+		return
+	case !utf8.Valid(line) && line[0] != tlsHandshake:
+		f.finish(reply{500, "5.5.2", "Error: bad UTF-8 syntax"})
+		return
 	case v == unknown && alien(line, word):
 		f.log.Warnf("non-SMTP command from %s[%s]: %.100s", f.client.Name, f.client.Addr, line)
 		f.shut(reply{221, "2.7.0", "Error: I can break rules, too. Goodbye."})
-		return
-	case hasControl(line), len(line) == 0:
-		f.finish(reply{500, "5.5.2", "Error: bad syntax"})
-		return
-	case !utf8.Valid(line):
-		f.finish(reply{500, "5.5.2", "Error: bad UTF-8 syntax"})
 		return
 	}
 	var r reply
@@ -94,6 +94,9 @@ func (f *front) command(line []byte) {
 		f.finish(r)
 	}
 }
+
+// tlsHandshake is the first byte of a client that speaks TLS where it should not.
+const tlsHandshake = 0x16
 
 // alien says whether a line is none of SMTP's: another protocol, or a message's header
 // (smtpd_forbidden_commands).

@@ -103,9 +103,16 @@ func (f *front) deny(r reply) error {
 	return errRefused
 }
 
+// maxAddress is 64 bytes before the "@" and 255 behind it (RFC 5321, 4.5.3.1). The two are
+// not told apart, since real senders (VERP) have longer local parts and short domains.
+const maxAddress = 64 + 1 + 255
+
 // mailbox checks what the engine has made of a path. A bare one is completed as sender,
 // and left to the resolver as recipient.
 func (f *front) mailbox(s string) (mail.Address, bool) {
+	if len(s) > maxAddress {
+		return "", false
+	}
 	for i := 0; i < len(s); i++ {
 		if s[i] < ' ' || s[i] == 0x7f {
 			return "", false

@@ -19,7 +19,7 @@ var (
 )
 
 // maxSkip is how many bytes of an over-long line are passed over before ErrFlood.
-const maxSkip = 256 << 10
+const maxSkip = 2 << 20
 
 // Reader takes lines and blocks from a connection. Every wait for the peer has a time
 // limit of its own. Use by one goroutine; only SetReadDeadline of the connection may be

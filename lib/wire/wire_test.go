@@ -55,7 +55,7 @@ func TestReadLine(t *testing.T) {
 }
 
 func TestFlood(t *testing.T) {
-	r := NewReader(&fakeConn{in: bytes.Repeat([]byte("x"), 1<<20), piece: 1 << 16}, 4096)
+	r := NewReader(&fakeConn{in: bytes.Repeat([]byte("x"), 2*maxSkip), piece: 1 << 16}, 4096)
 	if _, err := r.ReadLine(2048); err != ErrFlood {
 		t.Fatalf("%v; want ErrFlood", err)
 	}
