@@ -1,5 +1,6 @@
 # make            every program into bin/
 # make test       format, vet, staticcheck, all tests
+# make demo       the main job on a private instance below build/demo
 # make bench      the measurements
 # make accounts   the users and groups that an installed system needs (root)
 # make install    DESTDIR and PREFIX are honoured
@@ -33,6 +34,9 @@ test: all
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	go test $(TESTFLAGS) ./...
+
+demo: all
+	@go run ./test/demo
 
 bench:
 	go test -run '^$$' -bench . ./...
