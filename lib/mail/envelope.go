@@ -181,11 +181,11 @@ func appendRecipient(b []byte, r *Recipient) []byte {
 	return b
 }
 
-// DecodeEnvelope reads the stored form. Any error is ErrEnvelope. Strings are
-// copied: the envelope does not refer to b.
+// DecodeEnvelope reads the stored form. Any error is ErrEnvelope. The envelope
+// does not refer to b: its strings are parts of one copy.
 func DecodeEnvelope(b []byte) (*Envelope, error) {
 	e := &Envelope{}
-	err := eachField(b, func(tag uint64, v []byte) error {
+	err := eachField(string(b), func(tag uint64, v string) error {
 		switch tag {
 		case tagID:
 			e.ID = QueueID(v)
@@ -198,26 +198,26 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 			}
 			e.Recipients = append(e.Recipients, r)
 		case tagClientName:
-			e.Client.Name = string(v)
+			e.Client.Name = v
 		case tagClientAddr:
-			e.Client.Addr = string(v)
+			e.Client.Addr = v
 		case tagHelo:
-			e.Client.Helo = string(v)
+			e.Client.Helo = v
 		case tagProtocol:
-			e.Client.Protocol = string(v)
+			e.Client.Protocol = v
 		case tagEnvID:
-			e.EnvID = string(v)
+			e.EnvID = v
 		case tagRet:
-			e.Ret = string(v)
+			e.Ret = v
 		case tagMessageID:
-			e.MessageID = string(v)
+			e.MessageID = v
 		case tagReplaces:
 			e.Replaces.Recipients = nil
 			return decodeReplaces(v, &e.Replaces)
 		case tagReplacesMaildrop:
-			e.Replaces.Maildrop = string(v)
+			e.Replaces.Maildrop = v
 		case tagArrival, tagSize, tagOrigin, tagUID, tagBody, tagUTF8:
-			n, k := binary.Uvarint(v)
+			n, k := uvarint(v)
 			if k != len(v) || k <= 0 {
 				return ErrEnvelope
 			}
@@ -244,16 +244,16 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 	return e, nil
 }
 
-func decodeRecipient(b []byte) (Recipient, error) {
+func decodeRecipient(b string) (Recipient, error) {
 	var r Recipient
-	err := eachField(b, func(tag uint64, v []byte) error {
+	err := eachField(b, func(tag uint64, v string) error {
 		switch tag {
 		case tagAddress:
 			r.Address = Address(v)
 		case tagOriginal:
 			r.Original = Address(v)
 		case tagORCPT:
-			r.ORCPT = string(v)
+			r.ORCPT = v
 		case tagNotify:
 			if len(v) != 1 {
 				return ErrEnvelope
@@ -265,25 +265,25 @@ func decodeRecipient(b []byte) (Recipient, error) {
 	return r, err
 }
 
-func decodeReplaces(b []byte, r *Replaces) error {
-	n, k := binary.Uvarint(b)
+func decodeReplaces(b string, r *Replaces) error {
+	n, k := uvarint(b)
 	if k <= 0 || n == 0 || n > uint64(len(b)-k) {
 		return ErrEnvelope
 	}
 	r.ID = QueueID(b[k : k+int(n)])
 	b = b[k+int(n):]
-	if r.File, k = binary.Uvarint(b); k <= 0 {
+	if r.File, k = uvarint(b); k <= 0 {
 		return ErrEnvelope
 	}
 	b = b[k:]
-	slot, k := binary.Uvarint(b)
+	slot, k := uvarint(b)
 	if k <= 0 || slot > 1<<32-1 {
 		return ErrEnvelope
 	}
 	r.Slot = uint32(slot)
 	for b = b[k:]; len(b) > 0; b = b[k:] {
 		var i uint64
-		if i, k = binary.Uvarint(b); k <= 0 || i > 1<<32-1 {
+		if i, k = uvarint(b); k <= 0 || i > 1<<32-1 {
 			return ErrEnvelope
 		}
 		r.Recipients = append(r.Recipients, uint32(i))
@@ -291,14 +291,14 @@ func decodeReplaces(b []byte, r *Replaces) error {
 	return nil
 }
 
-func eachField(b []byte, f func(tag uint64, v []byte) error) error {
+func eachField(b string, f func(tag uint64, v string) error) error {
 	for len(b) > 0 {
-		tag, k := binary.Uvarint(b)
+		tag, k := uvarint(b)
 		if k <= 0 {
 			return ErrEnvelope
 		}
 		b = b[k:]
-		n, k := binary.Uvarint(b)
+		n, k := uvarint(b)
 		if k <= 0 || n > uint64(len(b)-k) {
 			return ErrEnvelope
 		}
@@ -308,6 +308,22 @@ func eachField(b []byte, f func(tag uint64, v []byte) error) error {
 		b = b[k+int(n):]
 	}
 	return nil
+}
+
+// uvarint is binary.Uvarint for a string.
+func uvarint(s string) (uint64, int) {
+	var n uint64
+	for i := 0; i < len(s) && i < binary.MaxVarintLen64; i++ {
+		c := s[i]
+		if i == binary.MaxVarintLen64-1 && c > 1 {
+			return 0, -i - 1 // overflow
+		}
+		n |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			return n, i + 1
+		}
+	}
+	return 0, 0
 }
 
 func appendString(b []byte, tag uint64, s string) []byte {
