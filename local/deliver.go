@@ -55,7 +55,7 @@ func (l *deliverer) deliver(ctx context.Context, s *site, r *agent.Request, rc *
 		return bounced("5.4.6", fmt.Sprintf("mail forwarding loop for %s", rc.Address.External())), false
 	}
 
-	t := []target{{address: rc.Address, sender: r.Sender, user: s.user(name)}}
+	t := []target{{address: rc.Address, sender: r.Sender, here: true, user: s.user(name)}}
 	// What we sent on ourselves was expanded to the end; doing it again would send an
 	// alias that names itself in circles.
 	if r.Origin != mail.FromLocal {
@@ -65,7 +65,7 @@ func (l *deliverer) deliver(ctx context.Context, s *site, r *agent.Request, rc *
 		}
 		t = e.targets
 	}
-	if len(t) == 1 && t[0].user != "" {
+	if len(t) == 1 && t[0].here {
 		return l.mailbox(ctx, s, r, rc, t[0]), false
 	}
 	return l.forward(s, r, rc, t)

@@ -21,7 +21,8 @@ const (
 // target is one thing that an alias stands for in the end.
 type target struct {
 	address mail.Address
-	user    string       // whose mailbox, when it is delivered here; else ""
+	here    bool // it is the mailbox of user
+	user    string
 	sender  mail.Address // the envelope sender: that of the message, or the owner of a list
 }
 
@@ -62,7 +63,7 @@ func (e *expansion) name(local, domain string, sender mail.Address) error {
 		}
 		return e.alias(key, value, sender)
 	}
-	e.add(target{address: mail.Address(local + "@" + domain), user: e.user(local), sender: sender})
+	e.add(target{address: mail.Address(local + "@" + domain), here: true, user: e.user(local), sender: sender})
 	return nil
 }
 

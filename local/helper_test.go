@@ -1,0 +1,283 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"postrider/lib/ipc"
+)
+
+// start starts a helper as it stands, with our own rights, and gives it the first
+// blocks of a message.
+func start(t *testing.T, dir string, text ...string) (*exec.Cmd, io.WriteCloser, *limited) {
+	t.Helper()
+	self, err := executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, helperArg)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := &limited{}
+	cmd.Stdout = answer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range append([]string{string(ipc.AppendString(ipc.AppendString(nil, dir), "h"))}, text...) {
+		if err := writeBlock(in, []byte(b)); err != nil {
+			t.Fatalf("block %d: %v", i, err)
+		}
+	}
+	return cmd, in, answer
+}
+
+// A message that breaks off leaves nothing, a helper that is killed at most a file in
+// tmp/.
+func TestHelperCut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "m")
+	cmd, in, answer := start(t, dir, "Subject: x\n", strings.Repeat("y", 70000))
+	in.Close()
+	if err := cmd.Wait(); err != nil || len(answer.b) == 0 || kind(answer.b[0]) != kindOther || !strings.Contains(string(answer.b), "cut short") {
+		t.Errorf("%v, %q", err, answer.b)
+	}
+	if got := read(t, dir); len(got) != 0 {
+		t.Errorf("%d messages", len(got))
+	}
+
+	cmd, in, _ = start(t, dir, strings.Repeat("y", 70000), strings.Repeat("z", 70000))
+	waitFor(t, func() bool { l, _ := os.ReadDir(filepath.Join(dir, "tmp")); return len(l) == 1 })
+	cmd.Process.Kill()
+	cmd.Wait()
+	in.Close()
+	if l, _ := os.ReadDir(filepath.Join(dir, "new")); len(l) != 0 {
+		t.Errorf("%d messages", len(l))
+	}
+
+	cmd, in, answer = start(t, filepath.Join(t.TempDir(), "m"), "whole", "")
+	if err := cmd.Wait(); err != nil || string(answer.b) != "k" {
+		t.Errorf("%v, %q", err, answer.b)
+	}
+	in.Close()
+}
+
+func waitFor(t *testing.T, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
+func TestKinds(t *testing.T) {
+	for _, c := range []struct {
+		err error
+		dsn string
+	}{
+		{unix.EDQUOT, "4.2.2"}, {unix.ENOSPC, "4.3.0"}, {unix.EIO, "4.2.0"}, {unix.EACCES, "4.2.0"}, {errCut, "4.2.0"},
+	} {
+		err := fmt.Errorf("x: %w", &os.PathError{Op: "write", Path: "/p", Err: c.err})
+		if st := statusOf(err); st.DSN != c.dsn || st.Class.String() != "deferred" || !strings.Contains(st.Text, c.err.Error()) {
+			t.Errorf("%v: %+v", c.err, st)
+		}
+	}
+	if st := mailboxStatus(kind('?'), "text of a helper that is not ours"); st.DSN != "4.2.0" {
+		t.Errorf("%+v", st)
+	}
+}
+
+const (
+	nobody = 65534
+	passwd = "root:x:0:0::%[1]s/root:/bin/sh\nbob:x:65534:65534::%[1]s/bob:/bin/sh\neve:x:65534:65534::%[1]s/eve:/bin/sh\nbad line\nneg:x:-1:4294967295::/:/x\n"
+	group  = "mail:x:8:other,bob\nusers:x:100:bob\n"
+)
+
+// asRoot makes a rig whose users have homes below a directory that everybody may
+// pass through.
+func asRoot(t *testing.T, settings ...string) (r *rig, homes string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: helpers become another user")
+	}
+	homes = t.TempDir()
+	for _, d := range []string{filepath.Dir(homes), homes} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, uid := range map[string]int{"root": 0, "bob": nobody, "eve": nobody} {
+		home := filepath.Join(homes, name)
+		if err := errors.Join(os.Mkdir(home, 0o700), os.Chown(home, uid, uid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := files{"/etc/passwd": fmt.Sprintf(passwd, homes), "/etc/group": group, "/etc/aliases": "team: bob\n"}
+	return newRig(t, true, f, settings...), homes
+}
+
+func TestHelperAsUser(t *testing.T) {
+	r, homes := asRoot(t)
+	says(t, r.do(request(letter, "bob@example.com")), "sent 2.0.0 delivered to maildir")
+	says(t, r.do(request(letter, "Team@example.com")), "sent 2.0.0 delivered to maildir")
+	says(t, r.do(request(letter, "root@example.com")), "sent 2.0.0 delivered to maildir")
+	says(t, r.do(request(letter, "nosuch@example.com")), `bounced 5.1.1 unknown user: "nosuch"`)
+	says(t, r.do(request(letter, "neg@example.com")), `bounced 5.1.1 unknown user: "neg"`)
+	if got := read(t, filepath.Join(homes, "bob", "Maildir")); len(got) != 2 || !strings.HasSuffix(got[1], strings.ReplaceAll(letter, "\r\n", "\n")) {
+		t.Errorf("%q", got)
+	}
+	owned(t, filepath.Join(homes, "bob", "Maildir"), nobody)
+	owned(t, filepath.Join(homes, "root", "Maildir"), 0)
+	if a := r.site.Load().accounts["bob"]; len(a.groups) != 2 || a.groups[0] != 8 || a.groups[1] != 100 {
+		t.Errorf("groups %v", a.groups)
+	}
+}
+
+// owned checks the owner of everything below dir, and that nobody else may look.
+func owned(t *testing.T, dir string, uid uint32) {
+	t.Helper()
+	n := 0
+	filepath.Walk(dir, func(path string, st os.FileInfo, err error) error {
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		n++
+		if st.Sys().(*syscall.Stat_t).Uid != uid || st.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: uid %d, %v", path, st.Sys().(*syscall.Stat_t).Uid, st.Mode())
+		}
+		return nil
+	})
+	if n < 5 {
+		t.Errorf("%d files in %s", n, dir)
+	}
+}
+
+// What a user has made of his Maildir can hurt nobody else.
+func TestHelperTricks(t *testing.T) {
+	r, homes := asRoot(t)
+	secret := filepath.Join(homes, "secret") // root's
+	for _, d := range []string{secret, secret + "/tmp", secret + "/new", secret + "/cur"} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(secret, filepath.Join(homes, "eve", "Maildir")); err != nil {
+		t.Fatal(err)
+	}
+	says(t, r.do(request(letter, "eve@example.com")), "deferred 4.2.0 maildir delivery failed: ")
+	if got := read(t, secret); len(got) != 0 {
+		t.Errorf("written with root's rights: %q", got)
+	}
+	os.Remove(filepath.Join(homes, "eve", "Maildir"))
+	if err := os.WriteFile(filepath.Join(homes, "eve", "Maildir"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	says(t, r.do(request(letter, "eve@example.com")), "deferred 4.2.0 maildir delivery failed: ")
+	if err := os.RemoveAll(filepath.Join(homes, "eve")); err != nil {
+		t.Fatal(err)
+	}
+	says(t, r.do(request(letter+strings.Repeat("x", 1<<20), "eve@example.com")), "deferred 4.2.0 maildir delivery failed: ") // and all of it is written to a pipe that nobody reads
+	if _, err := os.Stat(filepath.Join(homes, "eve")); err == nil {
+		t.Error("a home was made")
+	}
+}
+
+// Without home_mailbox a user gets a directory below mail_spool_directory.
+func TestSpoolAsRoot(t *testing.T) {
+	r, _ := asRoot(t, "home_mailbox=")
+	if err := errors.Join(os.Chmod(filepath.Dir(filepath.Dir(r.dir)), 0o755), os.Chmod(filepath.Dir(r.dir), 0o755), os.Mkdir(r.dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		says(t, r.do(request(letter, "bob@example.com")), "sent")
+	}
+	if got := read(t, filepath.Join(r.dir, "bob")); len(got) != 2 {
+		t.Errorf("%q", got)
+	}
+	owned(t, filepath.Join(r.dir, "bob"), nobody)
+
+	if err := os.Symlink("/", filepath.Join(r.dir, "eve")); err != nil {
+		t.Fatal(err)
+	}
+	says(t, r.do(request(letter, "eve@example.com")), "deferred 4.2.0")
+
+	r, _ = asRoot(t, "home_mailbox=", "mail_spool_directory=/var/mail")
+	says(t, r.do(request(letter, "bob@example.com")), "deferred 4.3.5 mailbox files are not supported yet")
+	r, _ = asRoot(t, "home_mailbox=mbox")
+	says(t, r.do(request(letter, "bob@example.com")), "deferred 4.3.5 mailbox files are not supported yet")
+}
+
+// A full disk defers, and leaves nothing; with room again the mail arrives.
+func TestDiskFull(t *testing.T) {
+	r, homes := asRoot(t)
+	disk := filepath.Join(homes, "bob")
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=256k,uid=65534,gid=65534,mode=0700"); err != nil {
+		t.Logf("cannot mount a small disk (%v): TestKinds has to do", err)
+		return
+	}
+	t.Cleanup(func() { unix.Unmount(disk, 0) })
+	says(t, r.do(request(letter+strings.Repeat("x", 1<<20), "bob@example.com")), "deferred 4.3.0 maildir delivery failed: ")
+	if got := read(t, filepath.Join(disk, "Maildir")); len(got) != 0 {
+		t.Errorf("%d messages", len(got))
+	}
+	says(t, r.do(request(letter, "bob@example.com")), "sent")
+}
+
+// A helper that dies says nothing, and the mail stays.
+func TestHelperDies(t *testing.T) {
+	r, homes := asRoot(t)
+	s := *r.site.Load()
+	a := *s.accounts["bob"]
+	m := maildir{dir: filepath.Join(homes, "bob", "Maildir"), host: "h"}
+	st := runHelper(&a, m, func(w io.Writer) error {
+		if _, err := io.WriteString(w, strings.Repeat("x", 200000)); err != nil {
+			return err
+		}
+		waitFor(t, func() bool { l, _ := os.ReadDir(filepath.Join(m.dir, "tmp")); return len(l) == 1 })
+		killChild(t, a.uid)
+		return nil
+	})
+	if st.Class.String() != "deferred" || !strings.Contains(st.Text, "ended without an answer") {
+		t.Errorf("%+v", st)
+	}
+	if l, _ := os.ReadDir(filepath.Join(m.dir, "new")); len(l) != 0 {
+		t.Errorf("%d messages", len(l))
+	}
+}
+
+// killChild kills the child of this process that has the uid.
+func killChild(t *testing.T, uid uint32) {
+	t.Helper()
+	list, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		var pid int
+		if _, err := fmt.Sscan(e.Name(), &pid); err != nil {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join("/proc", e.Name(), "status"))
+		if err == nil && strings.Contains(string(b), fmt.Sprintf("\nPPid:\t%d\n", os.Getpid())) &&
+			strings.Contains(string(b), fmt.Sprintf("\nUid:\t%d\t", uid)) {
+			if !strings.Contains(string(b), "\nGroups:\t8 100 \n") {
+				t.Errorf("the helper's groups: %s", b)
+			}
+			unix.Kill(pid, unix.SIGKILL)
+			return
+		}
+	}
+	t.Fatal("no child with the recipient's uid")
+}
