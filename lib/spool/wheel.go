@@ -25,11 +25,13 @@ type wheel struct {
 	encoders []*slot.Encoder
 	buffered int64 // bytes of runs not written
 	stuck    bool  // runs cannot be written
+	patience int64 // no run is read before, after one could not be read
 }
 
 const (
 	wheelMinutes = 120
 	readAhead    = 2000 // milliseconds
+	afterError   = 5000 // milliseconds until a run is read that could not be
 	maxLate      = 16384
 	maxIndex     = 512 << 10 // entries of all readers, but for one run
 	maxRefile    = 1000      // in one call of Due
@@ -145,12 +147,13 @@ func (q *Queue) advance(now int64) {
 	for _, rd := range w.readers {
 		entries += len(rd.list) - rd.next
 	}
-	for len(w.queue) > 0 && (entries < maxIndex || w.queue[0].flush) {
+	for now >= w.patience && len(w.queue) > 0 && (entries < maxIndex || w.queue[0].flush) {
 		r := w.queue[0]
 		rd, err := q.read(r)
 		if err != nil {
 			q.o.Logf("warning: deferred mail has to wait: %v", err)
 			w.queue = append(slices.Delete(w.queue, 0, 1), r) // others first
+			w.patience = now + afterError
 			break
 		}
 		w.queue = slices.Delete(w.queue, 0, 1)
@@ -174,7 +177,7 @@ func (q *Queue) NextDue() (time.Time, bool) {
 	w := &q.wheel
 	next := w.soonest
 	if len(w.queue) > 0 || len(w.refiles) > 0 {
-		next = min(next, q.clock.spool.UnixMilli())
+		next = min(next, max(q.clock.spool.UnixMilli(), w.patience))
 	}
 	if len(w.heap) > 0 {
 		next = min(next, w.heap[0].due)
@@ -195,6 +198,7 @@ func (q *Queue) NextDue() (time.Time, bool) {
 // twice and the flush ends. Messages given out by it have Flushed set.
 func (q *Queue) Flush() {
 	w := &q.wheel
+	w.patience = 0
 	if w.late != nil && w.late.over {
 		q.sealLate()
 	}
