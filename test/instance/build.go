@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,6 +69,9 @@ func buildOnce() (string, error) {
 	args := append([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-tags=" + os.Getenv(envTags)}, strings.Fields(os.Getenv(envFlags))...)
 	cmd := exec.Command("go", append(args, "-o", dir+"/", "./cmd/...")...)
 	cmd.Dir = root
+	if !slices.Contains(args, "-race") {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
 	}

@@ -65,7 +65,7 @@ func New(t testing.TB, lines ...string) *Instance {
 		"maillog_file = " + i.logFile(),
 		"mail_spool_directory = " + i.Mail,
 		"myhostname = " + Hostname,
-		"mydestination = " + Domain,
+		"mydestination = $myhostname, " + Domain,
 		"mynetworks = 127.0.0.0/8",
 		"inet_interfaces = " + host,
 		"inet_protocols = ipv4",

@@ -138,7 +138,11 @@ func (s *Sink) Counts() (sessions, most, mails int) {
 func (s *Sink) Pending() int { s.mu.Lock(); defer s.mu.Unlock(); return s.inData }
 
 // Mails are the messages taken so far, in order.
-func (s *Sink) Mails() []*Mail { s.mu.Lock(); defer s.mu.Unlock(); return append([]*Mail(nil), s.mails...) }
+func (s *Sink) Mails() []*Mail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*Mail(nil), s.mails...)
+}
 
 // Find returns the messages taken with this ledger id.
 func (s *Sink) Find(id string) (found []*Mail) {
