@@ -10,6 +10,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
+// stampLayout is the date in Postfix's own log files.
+const stampLayout = "Jan 02 15:04:05 "
+
 // sink is the adapter at the end of hclog: it renders each event into a line
 // and gives the line to the ring.
 type sink struct {
@@ -41,7 +44,7 @@ func newSink(tag string, o Options) *sink {
 	s := &sink{tag: tag, pid: os.Getpid(), host: host, now: time.Now, second: -1}
 	s.ring = newRing(o.Buffer, s.dropped)
 	s.set(o)
-	time.Now().Local().Zone() // read the time zone's file while that is allowed
+	s.stamp = time.Now().AppendFormat(nil, stampLayout) // reads the time zone's file while that is allowed
 	return s
 }
 
@@ -122,7 +125,7 @@ func (s *sink) render(tag string, level hclog.Level, number int, msg string, eve
 	}
 	if sec := now.Unix(); sec != s.second {
 		s.second = sec
-		s.stamp = now.AppendFormat(s.stamp[:0], "Jan 02 15:04:05 ")
+		s.stamp = now.AppendFormat(s.stamp[:0], stampLayout)
 	}
 	l.b = append(l.b, s.stamp...)
 	if syslog {
