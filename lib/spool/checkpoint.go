@@ -278,7 +278,9 @@ func (q *Queue) makeSpare(advance bool) {
 			k.free = append(k.free, name)
 			k.retry = q.clock.spool.Add(retryDelay)
 			if q.log.failed {
-				time.AfterFunc(retryDelay, func() { q.post(func() { q.Commit() }) })
+				time.AfterFunc(retryDelay, func() {
+					q.post(func() { k.retry = time.Time{}; q.Commit() })
+				})
 			}
 		})
 	})

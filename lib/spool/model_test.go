@@ -393,14 +393,14 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	w.q.Release(w.targetsHeld())
 	w.settle()
 	w.tail()
-	for range 2000 {
+	for i := range 2000 {
 		w.pass(10 * time.Minute)
 		w.due()
 		for _, m := range w.q.open {
 			delete(w.all, string(m.Envelope.ID))
 			w.q.Finish(m)
 		}
-		if len(w.all) == 0 {
+		if len(w.all) == 0 && i > 60 { // a deleted one leaves its run when that is read
 			break
 		}
 	}
