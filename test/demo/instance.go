@@ -52,7 +52,7 @@ func newInstance(dir, bin string) (*instance, error) {
 				return nil, err
 			}
 			i.dir, i.bin = filepath.Join(tmp, "state"), filepath.Join(tmp, "bin")
-			if err := os.CopyFS(i.bin, os.DirFS(bin)); err != nil {
+			if err := copyPrograms(i.bin, bin); err != nil {
 				return nil, err
 			}
 		}
@@ -69,6 +69,19 @@ func newInstance(dir, bin string) (*instance, error) {
 	var err error
 	i.smtp, err = freeAddress("127.0.0.1:2525")
 	return i, err
+}
+
+// copyPrograms copies a directory to where every user may run what is in it.
+func copyPrograms(to, from string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(to, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			err = os.Chmod(path, 0755)
+		}
+		return err
+	})
 }
 
 // public says whether every user may pass through all directories down to path.

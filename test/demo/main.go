@@ -27,6 +27,7 @@ func main() {
 	dir := flag.String("dir", filepath.Join("build", "demo"), "where the instance is put; what is there is removed")
 	bin := flag.String("bin", "bin", "where the programs are")
 	flag.Parse()
+	syscall.Umask(022) // as root the instance is another user's
 	started := time.Now()
 	if err := run(*dir, *bin); err != nil {
 		fmt.Fprintf(os.Stderr, "\ndemo: FAILED: %v\n", err)
