@@ -88,6 +88,10 @@ func (q *Queue) encodeCheckpoint() []byte {
 	for _, l := range q.space.large {
 		b = appendString(b, l.name)
 	}
+	return sumUp(b)
+}
+
+func sumUp(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
