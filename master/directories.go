@@ -24,18 +24,21 @@ type directory struct {
 // root, all are the caller's.
 func directories(c *config.Config, a *accounts) []directory {
 	root := account{uint32(os.Geteuid()), uint32(os.Getegid())}
-	owner, shared, drop := root, root, root
+	top, owner, shared, drop := root, root, root, root
+	mode := fs.FileMode(0755)
 	if a != nil {
 		owner = a.owner
 		shared = account{a.msg.uid, a.owner.gid} // cleanup writes, qmgr reads and recycles
 		drop = account{a.msg.uid, a.postdrop}    // postdrop writes and cannot list
+		// qmgr writes the spool's version file there, and touches nothing of others.
+		top, mode = account{0, a.owner.gid}, fs.ModeSticky|0775
 	}
 	queue := c.String("queue_directory")
 	in := func(name string, o account, mode fs.FileMode) directory {
 		return directory{filepath.Join(queue, name), o, mode}
 	}
 	return []directory{
-		{queue, root, 0755},
+		{queue, top, mode},
 		{c.String("data_directory"), owner, 0700},
 		in("pid", root, 0755),
 		in("public", root, 0755),
@@ -66,12 +69,7 @@ func (d directory) make() error {
 	if err := os.Mkdir(d.path, 0700); err != nil {
 		return err
 	}
-	if os.Geteuid() == 0 {
-		if err := os.Chown(d.path, int(d.owner.uid), int(d.owner.gid)); err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(d.path, d.mode); err != nil {
+	if err := d.adjust(); err != nil {
 		return err
 	}
 	f, err := os.Open(parent)
@@ -80,6 +78,22 @@ func (d directory) make() error {
 	}
 	defer f.Close()
 	return f.Sync()
+}
+
+// adjust gives the directory its owner and mode, by descriptor: mail_owner, who
+// may write to its parent, cannot put something else in its place meanwhile.
+func (d directory) adjust() error {
+	f, err := os.OpenFile(d.path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if os.Geteuid() == 0 {
+		if err := f.Chown(int(d.owner.uid), int(d.owner.gid)); err != nil {
+			return err
+		}
+	}
+	return f.Chmod(d.mode)
 }
 
 // check returns what is wrong with the directory as it is, one line each, each
@@ -96,7 +110,7 @@ func (d directory) check() []string {
 		return []string{d.path + " is no directory: move it away"}
 	}
 	var lines []string
-	const bits = fs.ModePerm | fs.ModeSetgid | fs.ModeSetuid
+	const bits = fs.ModePerm | fs.ModeSetgid | fs.ModeSetuid | fs.ModeSticky
 	if st.Mode()&bits != d.mode {
 		lines = append(lines, fmt.Sprintf("%s has mode %s, not %s: chmod %s %s", d.path, octal(st.Mode()), octal(d.mode), octal(d.mode), d.path))
 	}
@@ -113,6 +127,9 @@ func (d directory) check() []string {
 // octal writes a mode as chmod(1) takes it.
 func octal(m fs.FileMode) string {
 	n := uint32(m.Perm())
+	if m&fs.ModeSticky != 0 {
+		n |= 01000
+	}
 	if m&fs.ModeSetgid != 0 {
 		n |= 02000
 	}

@@ -25,6 +25,8 @@ func (e environment) supervise() error {
 		return err
 	}
 	unix.Umask(0077)
+	// Whatever the caller left open is not for the daemons.
+	unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
 	s := &supervisor{environment: e, sockets: map[string]*os.File{}, files: map[string]*watched{}, events: make(chan func(), 256)}
 	if e.notify == 0 {
 		s.stderr = os.Stderr
