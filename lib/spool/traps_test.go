@@ -184,6 +184,7 @@ func TestMoreLateThanTheHeapHolds(t *testing.T) {
 	r.o.RunSlots, r.o.LogSize = 4096, 32<<20
 	r.q.Close()
 	r.start()
+	r.due() // this minute is read now
 	n := maxLate + 500
 	for range n {
 		r.w.add(r.envelope(1), nil)
@@ -332,7 +333,11 @@ func TestReplayedIsSynced(t *testing.T) {
 		r := newRig(t, seed)
 		r.send(1)
 		r.q.Finish(r.tail()[0])
-		r.kill() // written, never synced
+		r.settle() // written, never synced
+		r.disk.Kill()
+		r.stop()
+		r.disk.Fail(disk.Fault{Op: disk.OpWrite, Prefix: "log/ckpt", Forever: true, Err: syscall.EIO}) // only the log knows
+		r.start()
 		r.expect("the kill repeats nothing", r.tail())
 		r.powerCut()
 		r.expect("and what was relied on stays", r.tail())
