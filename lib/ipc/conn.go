@@ -25,6 +25,8 @@ const (
 	maxFDs = 8
 	// readSize is how much one read may take.
 	readSize = 64 << 10
+	// keepSize is the largest buffer that is kept after a large frame.
+	keepSize = 256 << 10
 )
 
 // Errors of a connection, besides those of the socket.
@@ -295,7 +297,7 @@ func (c *Conn) fill() error {
 		in := make([]byte, need+readSize)
 		copy(in, c.in[:c.w])
 		c.in = in
-	} else if len(c.in) > readSize && c.w == 0 {
+	} else if len(c.in) > keepSize && c.w == 0 {
 		c.in = make([]byte, readSize) // a large frame has gone by
 	}
 	n, oobn, flags, _, err := c.sock.ReadMsgUnix(c.in[c.w:], c.oob)
