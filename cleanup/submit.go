@@ -178,7 +178,7 @@ func (c *client) begin(p *proto.Submit, whole bool) error {
 	if err != nil {
 		return err
 	}
-	if !env.ID.Valid() {
+	if !env.ID.Valid() || !c.entitled(env) {
 		return ipc.ErrFrame
 	}
 	if len(c.open) >= maxOpen {
@@ -199,13 +199,31 @@ func (c *client) begin(p *proto.Submit, whole bool) error {
 	return nil
 }
 
+// entitled says whether this partner may say what it says of a message: bounce and
+// local alone take the place of mail in the queue, so that an smtpd that was taken
+// over cannot cross anything off, and a file of maildrop/ is ours alone to replace.
+func (c *client) entitled(env *mail.Envelope) bool {
+	if env.Replaces.Maildrop != "" {
+		return false
+	}
+	switch env.Origin {
+	case mail.FromSMTP:
+		return env.Replaces.Zero()
+	case mail.FromBounce:
+		return c.name == "bounce"
+	case mail.FromLocal:
+		return c.name == "local"
+	}
+	return false
+}
+
 // complete gives a whole message to the journal. The reader goes on with the next:
 // it waits neither for the disk nor for pressure.
 func (c *client) complete(tx uint32, m *message) {
 	delete(c.open, tx)
 	if m.err == nil && m.envelope != nil {
 		env, err := mail.DecodeEnvelope(m.envelope)
-		if err != nil || env.ID != m.env.ID {
+		if err != nil || env.ID != m.env.ID || !c.entitled(env) {
 			m.refuse(&refusal{451, "4.3.0", "Error: internal protocol error"})
 		} else {
 			m.env, m.envelope = env, nil

@@ -299,3 +299,32 @@ func TestManyOpen(t *testing.T) {
 		t.Errorf("%v", codes)
 	}
 }
+
+// TestEntitled: only bounce and local may take the place of mail in the queue, and
+// nobody that of a file in maildrop.
+func TestEntitled(t *testing.T) {
+	ref := mail.Replaces{ID: "OLDz1", File: 1, Slot: 2, Recipients: []uint32{0}}
+	for _, c := range []struct {
+		name     string
+		origin   mail.Origin
+		replaces mail.Replaces
+		ok       bool
+	}{
+		{"smtpd.0", mail.FromSMTP, mail.Replaces{}, true},
+		{"smtpd.0", mail.FromSMTP, ref, false},
+		{"smtpd.0", mail.FromBounce, ref, false},
+		{"smtpd.0", mail.FromMaildrop, mail.Replaces{}, false},
+		{"local", mail.FromLocal, ref, true},
+		{"local", mail.FromBounce, ref, false},
+		{"bounce", mail.FromBounce, ref, true},
+		{"bounce", mail.FromBounce, mail.Replaces{Maildrop: "D1"}, false},
+	} {
+		r := newRig(t, "", nil)
+		env := envelope(0, "a@example.org")
+		env.Origin, env.Replaces = c.origin, c.replaces
+		err := send(r.client(c.name), env, false, "Message-Id: <1@x>\r\n\r\n")
+		if (err == nil) != c.ok || len(journaled(t, r.dir)) > 0 != c.ok {
+			t.Errorf("%s, origin %d, replaces %+v: %v", c.name, c.origin, c.replaces, err)
+		}
+	}
+}

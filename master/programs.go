@@ -35,9 +35,9 @@ var programs = []program{
 		groups:  func(a *accounts) []uint32 { return []uint32{a.postdrop} }, // submissions belong to it
 		inQueue: true, writer: true, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_", "authorized_"}},
 	{name: "qmgr", account: func(a *accounts) account { return a.owner },
-		inQueue: true, writer: true, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_"}},
+		inQueue: true, writer: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_"}},
 	{name: "bounce", account: func(a *accounts) account { return a.bounce }, writer: true, notAny: true},
-	{name: "local", inQueue: true, writer: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "authorized_"}},
+	{name: "local", inQueue: true, writer: true, files: []string{"/etc/passwd", "/etc/group"}, without: []string{"smtpd_", "smtp_", "lmtp_", "authorized_"}},
 	{name: "smtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"smtp_", "lmtp_"},
 		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/8, 1)) }},
 	{name: "smtpd", account: func(a *accounts) account { return a.in }, files: resolver, without: []string{"smtp_", "lmtp_", "mailbox_", "authorized_"},
