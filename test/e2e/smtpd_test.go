@@ -73,7 +73,7 @@ func TestBadInput(t *testing.T) {
 		{"NO\x00P \x01\x02\xff\xfe", "5"},
 		{strings.Repeat("x", 600), "5"},
 		{"NOOP " + strings.Repeat("y", 5000), "500 5.5.2"},
-		{"MAIL FROM:a@b c d", "501 5.5.4"},
+		{"MAIL FROM:a@b c d", "555 5.5.4"},
 		{"MAIL FROM:<" + strings.Repeat("a", 400) + "@b.test>", "5"},
 		{"MAIL FROM:<a@b> SIZE=99999999999999999999", "5"},
 		{"MAIL FROM:<a@b> SIZE=100001", "552 5.3.4"},
@@ -118,7 +118,7 @@ func TestBadInput(t *testing.T) {
 
 	// A line without end is not read for ever.
 	s = dial()
-	if got, err := s.Command("421 4.7.0", "%s", strings.Repeat("z", 1<<20)); err != nil && got != "" {
+	if got, err := s.Command("5", "%s", strings.Repeat("z", 1<<20)); err != nil && got != "" && !strings.HasPrefix(got, "421 ") {
 		t.Errorf("a line of 1 MB: %q, %v", got, err)
 	}
 	s.Abort()

@@ -21,6 +21,7 @@ const (
 	envPrograms = "POSTRIDER_PROGRAMS" // directory of programs that are built already
 	envTags     = "POSTRIDER_TAGS"     // build tags, for the mutations that must turn a test red
 	envFlags    = "POSTRIDER_BUILD"    // further flags of go build, such as -race
+	envKeep     = "POSTRIDER_KEEP"     // not empty: the directory of an instance whose test failed stays
 )
 
 var build = sync.OnceValues(buildOnce)

@@ -117,7 +117,8 @@ func (i *Instance) Drained() bool {
 	return len(i.Files("maildrop")) == 0 && len(i.List()) == 0
 }
 
-// Account tells the ledger what is in the queue and in the Maildirs.
+// Account tells the ledger what is in the queue, and what is in the Maildirs; it empties
+// them, so that what comes later is counted for itself.
 func (i *Instance) Account(l *ledger.Ledger) {
 	i.t.Helper()
 	for _, q := range i.List() {
@@ -129,42 +130,45 @@ func (i *Instance) Account(l *ledger.Ledger) {
 			l.Queued(id, r.Address, sum)
 		}
 	}
-	for name, contents := range i.Maildirs() {
-		for _, c := range contents {
+	dirs, _ := os.ReadDir(i.Mail)
+	for _, d := range dirs {
+		for _, f := range i.mails(d.Name()) {
+			c, err := os.ReadFile(f)
+			if err == nil {
+				err = os.Remove(f)
+			}
+			if err != nil {
+				i.t.Fatal(err)
+			}
 			if id, failed, err := ledger.Reported(c); err == nil && bytes.Contains(c, []byte("message/delivery-status")) {
 				l.Bounced(id, failed...)
-				continue
+			} else {
+				l.Found(d.Name()+"@"+Domain, c)
 			}
-			l.Found(name+"@"+Domain, c)
 		}
 	}
+}
+
+// mails are the files of a name's Maildir that are delivered.
+func (i *Instance) mails(name string) (files []string) {
+	for _, sub := range []string{"new", "cur"} {
+		found, _ := filepath.Glob(filepath.Join(i.Mail, name, sub, "*"))
+		files = append(files, found...)
+	}
+	return files
 }
 
 // Maildir returns the messages of a name's Maildir.
 func (i *Instance) Maildir(name string) (contents [][]byte) {
 	i.t.Helper()
-	for _, sub := range []string{"new", "cur"} {
-		files, _ := filepath.Glob(filepath.Join(i.Mail, name, sub, "*"))
-		for _, f := range files {
-			b, err := os.ReadFile(f)
-			if err != nil {
-				i.t.Fatal(err)
-			}
-			contents = append(contents, b)
+	for _, f := range i.mails(name) {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			i.t.Fatal(err)
 		}
+		contents = append(contents, b)
 	}
 	return contents
-}
-
-// Maildirs returns the messages of all Maildirs, by name.
-func (i *Instance) Maildirs() map[string][][]byte {
-	i.t.Helper()
-	all := map[string][][]byte{}
-	dirs, _ := os.ReadDir(i.Mail)
-	for _, d := range dirs {
-		all[d.Name()] = i.Maildir(d.Name())
-	}
-	return all
 }
 
 func (i *Instance) logFile() string { return i.Dir + "/maillog" }

@@ -41,8 +41,9 @@ type Instance struct {
 	master []string
 	cred   *syscall.Credential
 
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when master has been waited for
+	cmd     *exec.Cmd
+	exited  chan struct{} // closed when master has been waited for
+	orphans []Process     // of a master that was killed alone
 }
 
 // New writes the configuration of an instance; lines are added to main.cf, and override
@@ -101,6 +102,10 @@ func New(t testing.TB, lines ...string) *Instance {
 			t.Logf("standard error:\n%s", tail(i.Stderr(), 4000))
 		}
 		i.Kill()
+		if t.Failed() && os.Getenv(envKeep) != "" {
+			t.Logf("kept: %s", dir)
+			return
+		}
 		os.RemoveAll(dir)
 	})
 	return i

@@ -56,6 +56,12 @@ func (i *Instance) KillOne(name string) {
 
 // Kill ends master and every process below it at once, with SIGKILL.
 func (i *Instance) Kill() {
+	for _, p := range i.orphans {
+		if alive(p.PID) {
+			syscall.Kill(p.PID, syscall.SIGKILL)
+		}
+	}
+	i.orphans = nil
 	if i.cmd == nil || i.cmd.Process == nil {
 		return
 	}
@@ -83,6 +89,7 @@ func (i *Instance) KillMaster() []Process {
 	i.cmd.Process.Kill()
 	<-i.exited
 	i.cmd = nil
+	i.orphans = append(i.orphans, all[1:]...)
 	return all[1:]
 }
 

@@ -102,6 +102,20 @@ func (s *Sink) Handle(keep bool, f func(*Mail)) {
 	s.mu.Unlock()
 }
 
+// Reports makes the sink the mailbox of senders: what comes from the null sender is a
+// report, and tells the ledger who bounced.
+func (s *Sink) Reports() {
+	s.Handle(false, func(m *Mail) {
+		if id, failed, err := ledger.Reported(m.Content); err == nil && m.Sender == "" {
+			s.ledger.Bounced(id, failed...)
+			return
+		}
+		for _, r := range m.Recipients {
+			s.ledger.Found(r, m.Content)
+		}
+	})
+}
+
 // Refuse closes the port and every connection: from now on connections are refused.
 func (s *Sink) Refuse() {
 	s.mu.Lock()
