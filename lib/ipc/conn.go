@@ -310,7 +310,7 @@ func (c *Conn) fill() error {
 		return fmt.Errorf("ipc: descriptors cut off: %w", ErrFrame)
 	}
 	if err != nil {
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) { // it closed with bytes of ours unread
 			return c.eof()
 		}
 		return fmt.Errorf("ipc: read: %w", err)

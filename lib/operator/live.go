@@ -15,7 +15,7 @@ import (
 )
 
 // helloTime is how long qmgr may take to answer a connection.
-const helloTime = 30 * time.Second
+const helloTime = 10 * time.Second
 
 type live struct{ conn *ipc.Conn }
 
@@ -34,6 +34,9 @@ func Dial(dir string) (Queue, error) {
 	sock.SetDeadline(time.Now().Add(helloTime))
 	if _, err := c.Greet(ipc.Hello{Protocol: proto.OperatorName, Version: proto.OperatorVersion}); err != nil {
 		c.Close()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, fmt.Errorf("%w: nobody answers on %s; try again", ErrRunning, path)
+		}
 		if errors.Is(err, io.EOF) {
 			return nil, errors.New("the queue manager has too many connections from you or is just stopping; try again")
 		}
