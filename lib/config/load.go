@@ -106,7 +106,11 @@ func (l *loader) checkMain() {
 		l.add(Fatal, l.main, l.where(e.name), e.err.Error())
 	}
 	for _, s := range c.main {
-		if p, ok := Lookup(s.Name); ok && p.NoEffect {
+		p, ok := Lookup(s.Name)
+		if !ok {
+			p, ok = c.transportParam(s.Name)
+		}
+		if ok && p.NoEffect {
 			l.add(NoEffect, l.main, s.Line, s.Name+" has no effect yet")
 		}
 	}

@@ -3,7 +3,9 @@ package config
 import (
 	"net/netip"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -202,5 +204,29 @@ func TestDebian(t *testing.T) {
 	d, err := FromSnapshot(c.Snapshot())
 	if err != nil || d.String("myorigin") != "mail.example.org" {
 		t.Errorf("the snapshot lacks /etc/mailname: %v", err)
+	}
+}
+
+// What nothing reads is named by check, also under the name of a transport.
+func TestNoEffectOfTransport(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"main.cf":   "default_delivery_slot_cost = 3\nslow_destination_rate_delay = 5s\nslow_destination_concurrency_limit = 2\n",
+		"master.cf": "slow unix - - n - - smtp\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, problems := Load(dir)
+	var got []string
+	for _, p := range problems {
+		if p.Severity == NoEffect {
+			got = append(got, p.Text)
+		}
+	}
+	want := []string{"default_delivery_slot_cost has no effect yet", "slow_destination_rate_delay has no effect yet"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

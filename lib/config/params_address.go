@@ -21,7 +21,7 @@ var addressParams = []Param{
 	str("default_transport", "smtp", "The transport, with optional next hop, for all other domains."),
 	str("relayhost", "", "Next hop of mail for other domains; empty: the recipient's domain."),
 	str("recipient_delimiter", "", "The characters that may divide user and extension (user+ext)."),
-	list("propagate_unmatched_extensions", "canonical, virtual", "Where an extension that a table does not have is kept."),
+	accepted(list("propagate_unmatched_extensions", "canonical, virtual", "Where an extension that a table does not have is kept.")),
 	yesno("append_at_myorigin", "yes", "Complete user to user@$myorigin."),
 	yesno("append_dot_mydomain", "no", "Complete user@host to user@host.$mydomain."),
 	yesno("allow_percent_hack", "yes", "Read user%domain as user@domain."),

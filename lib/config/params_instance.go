@@ -17,7 +17,7 @@ var instanceParams = []Param{
 	str("command_directory", "/usr/sbin", "Where the operators' commands are."),
 	str("mail_owner", "postrider", "The account that owns the queue."),
 	str("setgid_group", "postdrop", "The group for submitting mail; postdrop is set-gid to it."),
-	str("default_privs", "nobody", "Whose rights commands and files of an alias without an owner get."),
+	accepted(str("default_privs", "nobody", "Whose rights commands and files of an alias without an owner get.")),
 
 	list("inet_interfaces", "all", "The addresses that mail is received on: all, loopback-only, addresses or names."),
 	{Name: "inet_protocols", Kind: KindList, Default: "all", Words: []string{"all", "ipv4", "ipv6"},

@@ -122,7 +122,6 @@ mydestination = %[1]s
 local_recipient_maps = inline:{ { %[2]s = here } { postmaster = here } }
 alias_maps =
 mynetworks = 127.0.0.0/8
-smtpd_peername_lookup = no
 mail_spool_directory = %[3]s/mail
 queue_directory = %[3]s/queue
 data_directory = %[3]s/data
