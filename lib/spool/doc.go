@@ -45,5 +45,5 @@
 // slots are synced, and given back after the FREE entry is synced.
 //
 // The package touches the queue directory through lib/disk only, no clock but
-// those in Options, and no socket. It imports mail, disk and slot.
+// those in Options, and no socket. It imports mail, disk, slot and mutant.
 package spool

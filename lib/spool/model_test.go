@@ -6,9 +6,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"postrider/lib/disk"
 	"postrider/lib/mail"
 	"postrider/lib/slot"
 )
@@ -375,6 +377,18 @@ func runModel(t *testing.T, seed uint64, steps int) {
 			w.trace = append(w.trace, fmt.Sprintf("%d: kill", w.step))
 			w.kill()
 			w.recovered(false)
+		case 3, 4:
+			f := disk.Fault{Op: []disk.Op{disk.OpSync, disk.OpWrite, disk.OpSyncDir}[w.rnd.IntN(3)], After: w.rnd.IntN(4), Err: syscall.EIO,
+				Prefix: []string{dirLog, dirDeferred, dirHold}[w.rnd.IntN(3)]}
+			w.trace = append(w.trace, fmt.Sprintf("%d: fault %v", w.step, f))
+			w.disk.Fail(f)
+			for range 10 {
+				w.operate()
+			}
+			w.disk.Heal()
+			w.pass(2 * retryDelay)
+			w.settle()
+			w.disk.Evict()
 		case 2:
 			w.trace = append(w.trace, fmt.Sprintf("%d: power fails soon", w.step))
 			w.quiet = true

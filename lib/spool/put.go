@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"postrider/lib/mail"
+	"postrider/lib/mutant"
 	"postrider/lib/slot"
 )
 
@@ -80,7 +81,11 @@ func (q *Queue) file(ref slot.Ref, id string, state []byte, kill place) place {
 	q.wheel.puts++
 	gen := q.wheel.puts
 	at, offset := q.append(r, gen, id, state)
-	q.log.endRef(appendPut(q.log.begin(), gen, kill, at, offset, id, state), ref)
+	replaced := kill
+	if mutant.On(mutant.TwoStates) {
+		replaced = place{}
+	}
+	q.log.endRef(appendPut(q.log.begin(), gen, replaced, at, offset, id, state), ref)
 	if r.slots == 1 || due < r.first {
 		r.first = due
 	}

@@ -281,6 +281,7 @@ func (w *writer) fresh() {
 	prev := slot.Seal{File: w.number}
 	if w.enc != nil {
 		prev.Length = w.enc.End()
+		w.f.Sync()
 	}
 	w.number = top + 1
 	if name == "" {

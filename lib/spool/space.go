@@ -3,6 +3,7 @@ package spool
 import (
 	"os"
 
+	"postrider/lib/mutant"
 	"postrider/lib/slot"
 )
 
@@ -51,7 +52,7 @@ func (q *Queue) freeStep() {
 	kept := s.freeing[:0]
 	for _, f := range s.freeing {
 		switch {
-		case f.seq > q.log.durable:
+		case f.seq > q.log.durable && !mutant.On(mutant.EarlyFree):
 		case f.logged:
 			q.gone(f)
 			continue

@@ -19,6 +19,7 @@ type tailState struct {
 	scan    *slot.Scanner
 	rest    bool              // c is read to the end its successor names
 	again   bool              // c is read for what was in the active queue at the last stop
+	next    uint32            // slot expected then
 	old     []*contentFile    // to be read so
 	names   map[uint64]string // content files there are, by number
 	seals   map[uint64]int64  // lengths that later files give
@@ -231,6 +232,7 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 		rec, err := t.scan.Next()
 		if err == io.EOF {
 			if t.again {
+				q.lostSlots(c, t.next, c.slots)
 				t.close()
 				continue
 			}
@@ -265,7 +267,16 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 		}
 		if err != nil {
 			if t.again {
-				continue // saved when it was read first
+				var d *slot.Damage
+				if errors.As(err, &d) {
+					name := fmt.Sprintf("content.%d.%d", c.number, d.From)
+					if err := q.save(name, err.Error(), t.f, d.From, d.To); err != nil {
+						t.old = append([]*contentFile{c}, t.old...)
+						t.close()
+						return out, err
+					}
+				}
+				continue // the slots that are missing are lost
 			}
 			if err := q.damagedContent(c, t.f, err); err != nil {
 				return out, err
@@ -276,13 +287,15 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 		ref := slot.Ref{File: c.number, Slot: rec.Ref.Slot}
 		var before contentFile
 		if t.again {
+			q.lostSlots(c, t.next, min(ref.Slot, c.slots))
+			t.next = ref.Slot + 1
 			if rec.Ref.Slot >= c.slots || c.dead.has(ref.Slot) || c.stated.has(ref.Slot) || q.open[ref] != nil {
 				continue
 			}
 		} else {
 			before = *c
 			if rec.Ref.Slot > c.slots { // between them was something
-				q.lostSlots(c, rec.Ref.Slot)
+				q.lostSlots(c, c.slots, rec.Ref.Slot)
 			}
 			c.slots, c.offset = rec.Ref.Slot+1, rec.End()
 			moved = c
@@ -422,7 +435,7 @@ func (q *Queue) openTail(c *contentFile, from, size int64, again bool) error {
 		return err
 	}
 	t := &q.tail
-	t.c, t.f, t.again, t.rest = c, f, again, false
+	t.c, t.f, t.again, t.rest, t.next = c, f, again, false, 0
 	t.scan = slot.NewScanner(f, c.h, size)
 	t.scan.Lazy, t.scan.Durable = true, size
 	t.scan.MoveTo(from)
@@ -457,19 +470,19 @@ func (q *Queue) damagedContent(c *contentFile, f disk.File, err error) error {
 	}
 	c.offset = d.To
 	if d.Record != nil {
-		q.lostSlots(c, d.Record.Ref.Slot+1)
+		q.lostSlots(c, c.slots, d.Record.Ref.Slot+1)
 		c.slots = max(c.slots, d.Record.Ref.Slot+1)
 	}
 	return nil
 }
 
-// lostSlots finishes the slots before number that nobody can read; what they
-// were is in corrupt/.
-func (q *Queue) lostSlots(c *contentFile, number uint32) {
-	for n := c.slots; n < number; {
+// lostSlots finishes the slots from n up to number that nobody can read and
+// nothing else knows; what they were is in corrupt/.
+func (q *Queue) lostSlots(c *contentFile, n, number uint32) {
+	for n < number {
 		var lost []uint32
 		for ; n < number && len(lost) < entrySlots; n++ {
-			if c.dead.has(n) || c.stated.has(n) {
+			if c.dead.has(n) || c.stated.has(n) || q.open[slot.Ref{File: c.number, Slot: n}] != nil {
 				continue
 			}
 			lost = append(lost, n)
