@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postrider/lib/mail"
+	"postrider/lib/mutant"
 	"postrider/lib/proto"
 	"postrider/lib/sched"
 	"postrider/lib/slot"
@@ -72,6 +73,9 @@ func (m *manager) deliver(a sched.Action) bool {
 	}
 	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, agent: ag, service: a.Transport, recipients: a.Recipients}
 	m.inHand[a.Entry] = d
+	if mutant.On(mutant.EarlyMark) {
+		m.spool.Done(msg.Ref, a.Recipients...)
+	}
 	ag.send(m.request(d, a.NextHop), msg.Message)
 	return true
 }

@@ -8,6 +8,7 @@ import (
 
 	"postrider/lib/disk"
 	"postrider/lib/mail"
+	"postrider/lib/mutant"
 	"postrider/lib/slot"
 )
 
@@ -109,6 +110,9 @@ func (c *committer) commit() {
 	if len(b) == 0 {
 		return
 	}
+	if mutant.On(mutant.EarlyReply) {
+		c.answer(nil)
+	}
 	if err := c.sync(); err != nil {
 		c.failed(err)
 		return
@@ -122,8 +126,10 @@ func (c *committer) sync() error {
 	if _, err := c.f.WriteAt(b, off); err != nil {
 		return err
 	}
-	if err := c.f.Sync(); err != nil {
-		return err
+	if !mutant.On(mutant.JournalUnsynced) {
+		if err := c.f.Sync(); err != nil {
+			return err
+		}
 	}
 	c.enc.Written()
 	end := c.enc.End()
@@ -295,7 +301,7 @@ func (c *committer) fresh() (err error) {
 // the names whose records are about to be out of reach. urgent says that they
 // are to be synced before anything else happens.
 func (c *committer) prelude() (urgent bool, err error) {
-	if len(c.seals) > 0 {
+	if len(c.seals) > 0 && !mutant.On(mutant.NoSeal) {
 		r := slot.Record{Type: slot.TypeSeal, Envelope: slot.AppendSeals(nil, c.seals)}
 		if err := c.enc.Append(&r); err != nil {
 			return false, err

@@ -1,7 +1,7 @@
 // Package journal is cleanup's half of the spool: it makes messages durable. It
 // appends them to the files in incoming/ and says, after one sync for all that
-// came meanwhile, that each is safe (S1). It imports lib/disk, lib/slot and
-// lib/mail, and touches incoming/, content/ and the directory maildrop/ only.
+// came meanwhile, that each is safe (S1). It imports lib/disk, lib/slot, lib/mail
+// and lib/mutant, and touches incoming/, content/ and the directory maildrop/ only.
 //
 // A file is written once, by the process that opened it fresh: there is no
 // appending to what another left, so a torn batch never has good records of a
