@@ -98,6 +98,9 @@ func New(t testing.TB, lines ...string) *Instance {
 	i.write()
 	t.Cleanup(func() {
 		if t.Failed() {
+			if !i.Exited() {
+				t.Logf("the queue:\n%s", tail(i.Run("postqueue", "-p").Stdout, 4000))
+			}
 			t.Logf("log of %s:\n%s", t.Name(), tail(i.Log(), 12000))
 			t.Logf("standard error:\n%s", tail(i.Stderr(), 4000))
 		}
