@@ -19,11 +19,16 @@ type tailState struct {
 	scan    *slot.Scanner
 	rest    bool              // c is read to the end its successor names
 	again   bool              // c is read for what was in the active queue at the last stop
+	tries   int               // of reading a place that could not be read
 	next    uint32            // slot expected then
 	old     []*contentFile    // to be read so
 	names   map[uint64]string // content files there are, by number
 	seals   map[uint64]int64  // lengths that later files give
 }
+
+// maxTries is how often a place that cannot be read is tried, in as many calls
+// of Tail, before what is there counts as lost.
+const maxTries = 5
 
 func (t *tailState) close() {
 	if t.f != nil {
@@ -63,6 +68,9 @@ func (q *Queue) list() error {
 		case errors.Is(err, slot.ErrBlank):
 			continue
 		case errors.Is(err, ErrVersion):
+			return err
+		case err != nil && !errors.Is(err, ErrDamaged) && q.tail.tries < maxTries:
+			q.tail.tries++
 			return err
 		case err != nil:
 			if !q.space.told[e.Name()] {
@@ -266,9 +274,18 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 			continue
 		}
 		if err != nil {
+			var d *slot.Damage
+			if errors.As(err, &d); d != nil && d.Err != nil && t.tries < maxTries {
+				// The disk may only fail for a moment: it is met again.
+				t.tries++
+				if t.again {
+					t.old = append([]*contentFile{c}, t.old...)
+				}
+				t.close()
+				return out, err
+			}
 			if t.again {
-				var d *slot.Damage
-				if errors.As(err, &d) {
+				if d != nil {
 					name := fmt.Sprintf("content.%d.%d", c.number, d.From)
 					if err := q.save(name, err.Error(), t.f, d.From, d.To); err != nil {
 						t.old = append([]*contentFile{c}, t.old...)
@@ -284,6 +301,7 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 			moved = c
 			continue
 		}
+		t.tries = 0
 		ref := slot.Ref{File: c.number, Slot: rec.Ref.Slot}
 		var before contentFile
 		if t.again {

@@ -568,3 +568,25 @@ func TestLargeContent(t *testing.T) {
 	}
 	r.q.Close()
 }
+
+// Red without: maxTries.
+func TestReadErrorForAMoment(t *testing.T) {
+	r := newRig(t, 1)
+	a, b := r.send(1), r.send(1)
+	for range 2 {
+		r.disk.Fail(disk.Fault{Op: disk.OpRead, Prefix: "incoming/", Forever: true, Err: syscall.EIO})
+		for range 2 {
+			if ms, err := r.q.Tail(10); len(ms) > 0 || err == nil {
+				t.Fatalf("tailed %v, %v from a disk that cannot be read", ids(ms), err)
+			}
+		}
+		r.disk.Heal()
+		r.expect("healed", r.tail(), a, b)
+		r.sync()
+		r.kill() // the second time they are read as what was active
+	}
+	if c := r.corrupt(); len(c) != 0 {
+		t.Errorf("corrupt/: %v", c)
+	}
+	r.q.Close()
+}
