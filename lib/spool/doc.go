@@ -21,7 +21,11 @@
 // The log (log.go, entry.go) is the only file that is synced on the way. Runs
 // are copies of what the log says, written lazily (run.go) and synced by the
 // checkpoint (checkpoint.go), which also saves the bitmaps; recovery
-// (recover.go, replay.go) loads the newest good checkpoint and replays the logs since.
+// (recover.go, replay.go; image.go is what a checkpoint holds) loads the newest good checkpoint and replays the logs since.
+//
+// The journal is followed by tail.go and seal.go, the wheel is wheel.go, put.go
+// and due.go, the operators' verbs are hold.go, listings snapshot.go; space.go
+// gives files back, corrupt.go and orphan.go keep what is damaged.
 //
 // # Goroutines
 //
