@@ -3,22 +3,23 @@
 # make demo       the main job on a private instance below build/demo
 # make bench      the measurements
 # make accounts   the users and groups that an installed system needs (root)
-# make install    DESTDIR and PREFIX are honoured
+# make install    DESTDIR, PREFIX and CONFDIR are honoured
 
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' lib/config/config.go)
 PREFIX  ?= /usr
 DESTDIR ?=
+CONFDIR ?= /etc/postrider
 
 sbindir    = $(DESTDIR)$(PREFIX)/sbin
 libexecdir = $(DESTDIR)$(PREFIX)/libexec/postrider
-confdir    = $(DESTDIR)/etc/postrider
+confdir    = $(DESTDIR)$(CONFDIR)
 
 DAEMONS  = smtpd cleanup qmgr smtp local bounce
 COMMANDS = sendmail postdrop postqueue postsuper postcat postconf postmap postsched
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 export CGO_ENABLED = 0
-LDFLAGS = -s -w -X postrider/master.version=$(VERSION)
+LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR)
 
 .PHONY: all test bench demo accounts install clean
 

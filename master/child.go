@@ -20,6 +20,7 @@ import (
 type child struct {
 	instance
 	path    string
+	who     *role
 	process *os.Process
 	sock    *net.UnixConn
 	out     chan message // to be sent, in order
@@ -38,9 +39,15 @@ type message struct {
 // maxWaiting is how many messages may wait for a daemon that does not read.
 const maxWaiting = 4096
 
-// spawn starts a daemon and its control conversation. ready and exited are
+// role is whom a daemon runs as; nil is the caller.
+type role struct {
+	cred syscall.Credential
+	keep capabilities // all that it, or what it executes, can ever have
+}
+
+// spawn starts a daemon and its control conversation. heard and exited are
 // called from goroutines of the child.
-func spawn(i instance, path, dir string, stderr *os.File, cred *syscall.Credential, heard func(*child, error), exited func(*child, *os.ProcessState)) (*child, error) {
+func spawn(i instance, path, dir string, stderr *os.File, who *role, heard func(*child, error), exited func(*child, *os.ProcessState)) (*child, error) {
 	ours, theirs, err := ipc.Pair()
 	if err != nil {
 		return nil, err
@@ -61,18 +68,29 @@ func spawn(i instance, path, dir string, stderr *os.File, cred *syscall.Credenti
 	if stderr == nil {
 		stderr = null
 	}
-	p, err := os.StartProcess(path, []string{filepath.Base(path)}, &os.ProcAttr{
+	attr := &os.ProcAttr{
 		Dir:   dir,
 		Env:   environ(),
 		Files: []*os.File{null, null, stderr, end},
 		// A group of its own: signals of a terminal are for master alone.
-		Sys: &syscall.SysProcAttr{Setpgid: true, Credential: cred},
-	})
+		Sys: &syscall.SysProcAttr{Setpgid: true},
+	}
+	var p *os.Process
+	start := func() (err error) {
+		p, err = os.StartProcess(path, []string{filepath.Base(path)}, attr)
+		return err
+	}
+	if who != nil {
+		attr.Sys.Credential = &who.cred
+		err = confined(who.keep, start)
+	} else {
+		err = start()
+	}
 	if err != nil {
 		sock.Close()
 		return nil, err
 	}
-	c := &child{instance: i, path: path, process: p, sock: sock, out: make(chan message, maxWaiting), started: time.Now()}
+	c := &child{instance: i, who: who, path: path, process: p, sock: sock, out: make(chan message, maxWaiting), started: time.Now()}
 	go c.converse(heard)
 	go func() {
 		state, err := p.Wait()

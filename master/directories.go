@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -18,6 +19,7 @@ type directory struct {
 	path  string
 	owner account
 	mode  fs.FileMode
+	files []uint32 // who may own what is in it; nil: anybody
 }
 
 // directories returns those of an instance, parents first. Not started by
@@ -35,11 +37,19 @@ func directories(c *config.Config, a *accounts) []directory {
 	}
 	queue := c.String("queue_directory")
 	in := func(name string, o account, mode fs.FileMode) directory {
-		return directory{filepath.Join(queue, name), o, mode}
+		d := directory{path: filepath.Join(queue, name), owner: o, mode: mode}
+		switch {
+		case a == nil:
+		case o == shared:
+			d.files = []uint32{a.msg.uid, a.owner.uid}
+		case o == owner:
+			d.files = []uint32{a.owner.uid}
+		}
+		return d
 	}
 	return []directory{
-		{queue, top, mode},
-		{c.String("data_directory"), owner, 0700},
+		{path: queue, owner: top, mode: mode},
+		{path: c.String("data_directory"), owner: owner, mode: 0700},
 		in("pid", root, 0755),
 		in("public", root, 0755),
 		in("incoming", shared, fs.ModeSetgid|0770),
@@ -62,7 +72,7 @@ func (d directory) make() error {
 	}
 	parent := filepath.Dir(d.path)
 	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
-		if err := (directory{parent, account{uint32(os.Geteuid()), uint32(os.Getegid())}, 0755}).make(); err != nil {
+		if err := (directory{path: parent, owner: account{uint32(os.Geteuid()), uint32(os.Getegid())}, mode: 0755}).make(); err != nil {
 			return err
 		}
 	}
@@ -97,31 +107,59 @@ func (d directory) adjust() error {
 }
 
 // check returns what is wrong with the directory as it is, one line each, each
-// with the command that mends it.
-func (d directory) check() []string {
+// with the command that mends it. What is in faults lets daemons fail later, so
+// that a system started by root does not begin.
+func (d directory) check() (faults, warnings []string) {
 	st, err := os.Lstat(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the start makes it
+		return nil, nil // the start makes it
 	}
 	if err != nil {
-		return []string{err.Error()}
+		return []string{err.Error()}, nil
 	}
 	if !st.IsDir() {
-		return []string{d.path + " is no directory: move it away"}
+		return []string{d.path + " is no directory: move it away"}, nil
 	}
-	var lines []string
 	const bits = fs.ModePerm | fs.ModeSetgid | fs.ModeSetuid | fs.ModeSticky
 	if st.Mode()&bits != d.mode {
-		lines = append(lines, fmt.Sprintf("%s has mode %s, not %s: chmod %s %s", d.path, octal(st.Mode()), octal(d.mode), octal(d.mode), d.path))
+		warnings = append(warnings, fmt.Sprintf("%s has mode %s, not %s: chmod %s %s", d.path, octal(st.Mode()), octal(d.mode), octal(d.mode), d.path))
 	}
 	sys := st.Sys().(*syscall.Stat_t)
 	if sys.Uid != d.owner.uid {
-		lines = append(lines, fmt.Sprintf("%s is not owned by %s: chown %s %s", d.path, userName(d.owner.uid), userName(d.owner.uid), d.path))
+		faults = append(faults, fmt.Sprintf("%s is not owned by %s: chown %s %s", d.path, userName(d.owner.uid), userName(d.owner.uid), d.path))
 	}
 	if sys.Gid != d.owner.gid && os.Geteuid() == 0 {
-		lines = append(lines, fmt.Sprintf("%s has not the group %s: chgrp %s %s", d.path, groupName(d.owner.gid), groupName(d.owner.gid), d.path))
+		faults = append(faults, fmt.Sprintf("%s has not the group %s: chgrp %s %s", d.path, groupName(d.owner.gid), groupName(d.owner.gid), d.path))
 	}
-	return lines
+	if d.files == nil {
+		return faults, warnings
+	}
+	if n, first := d.foreign(); n > 0 {
+		faults = append(faults, fmt.Sprintf("%d of the files in %s, such as %s, are not owned by %s: chown -R %s %s",
+			n, d.path, first, userName(d.files[0]), userName(d.files[0]), d.path))
+	}
+	return faults, warnings
+}
+
+// foreign counts the files in the directory that belong to nobody who may write
+// there, and names one: restored by root from a backup, for example.
+func (d directory) foreign() (n int, first string) {
+	filepath.WalkDir(d.path, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == d.path {
+			return nil // gone meanwhile, or the directory's own fault
+		}
+		st, err := e.Info()
+		if err != nil {
+			return nil
+		}
+		if !slices.Contains(d.files, st.Sys().(*syscall.Stat_t).Uid) {
+			if n++; n == 1 {
+				first, _ = filepath.Rel(d.path, path)
+			}
+		}
+		return nil
+	})
+	return n, first
 }
 
 // octal writes a mode as chmod(1) takes it.

@@ -141,14 +141,15 @@ type plan struct {
 	snapshot  []byte
 	instances []instance
 	listens   []listen
-	tables    map[string][]string // by program: paths
-	files     map[string][]string // by program: paths
+	tables    map[string][]string     // by program: paths
+	files     map[string][]string     // by program: paths
+	keep      map[string]capabilities // by program: what is left of root's
 }
 
 // newPlan works the plan out. An error is about master.cf's inet lines.
 func newPlan(c *config.Config) (*plan, error) {
 	s := c.Snapshot()
-	p := &plan{config: c, snapshot: s.Append(nil), tables: map[string][]string{}, files: map[string][]string{}}
+	p := &plan{config: c, snapshot: s.Append(nil), tables: map[string][]string{}, files: map[string][]string{}, keep: map[string]capabilities{}}
 	used := map[string]bool{"cleanup": true, "qmgr": true, "bounce": true}
 	configs := map[string][]*config.Config{}
 	for _, s := range c.Services() {
@@ -189,6 +190,9 @@ func newPlan(c *config.Config) (*plan, error) {
 			p.tables[pr.name] = union(p.tables[pr.name], pr.tables(own))
 		}
 		p.files[pr.name] = pr.files
+		if pr.account == nil {
+			p.keep[pr.name] = forLocal(append(configs[pr.name], c))
+		}
 	}
 	return p, nil
 }

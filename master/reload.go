@@ -88,8 +88,8 @@ func (s *supervisor) newSockets(fresh map[string]*os.File) (closed bool) {
 }
 
 // refill makes the slots those of the plan. Processes that are not wanted any
-// more, that are one of another number than they were told, or that listen
-// where they should not, are told to finish; new ones take their places then.
+// more, that are one of another number than they were told, that listen
+// where they should not, or that need other capabilities, are told to finish; new ones take their places then.
 func (s *supervisor) refill(closed bool) {
 	for _, x := range s.slots {
 		x.wanted = false
@@ -100,7 +100,8 @@ func (s *supervisor) refill(closed bool) {
 			x = &slot{}
 			s.slots = append(s.slots, x)
 		}
-		replace := x.child != nil && (x.of != i.of || closed && i.name == "smtpd")
+		replace := x.child != nil && (x.of != i.of || closed && i.name == "smtpd" ||
+			x.child.who != nil && x.child.who.keep != s.plan.keep[i.name])
 		x.instance, x.wanted = i, true
 		if replace {
 			s.leave(x.child)

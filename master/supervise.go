@@ -40,6 +40,7 @@ func (e environment) supervise() error {
 	if err := checkDaemons(s.plan); err != nil {
 		return err
 	}
+	var refused []string
 	var wrong []string // what the log should say
 	for _, p := range warnings {
 		if p.Severity != config.NoEffect {
@@ -50,7 +51,19 @@ func (e environment) supervise() error {
 		if err := d.make(); err != nil {
 			return fmt.Errorf("make directory: %w", err)
 		}
-		wrong = append(wrong, d.check()...)
+		faults, warnings := d.check()
+		if s.ids != nil {
+			refused = append(refused, faults...)
+		} else {
+			wrong = append(wrong, faults...)
+		}
+		wrong = append(wrong, warnings...)
+	}
+	if refused != nil {
+		for _, l := range refused {
+			say("fatal: %s", l)
+		}
+		return errSaid
 	}
 	queue := c.String("queue_directory")
 	pid, err := takePID(queue)

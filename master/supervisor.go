@@ -175,15 +175,7 @@ func (s *supervisor) start(x *slot) {
 	if x.inQueue {
 		dir = c.String("queue_directory")
 	}
-	var cred *syscall.Credential
-	if s.ids != nil && x.account != nil {
-		a := x.account(s.ids)
-		cred = &syscall.Credential{Uid: a.uid, Gid: a.gid}
-		if x.groups != nil {
-			cred.Groups = x.groups(s.ids)
-		}
-	}
-	ch, err := spawn(x.instance, path, dir, s.stderr, cred, s.heard, s.exited)
+	ch, err := spawn(x.instance, path, dir, s.stderr, s.role(x.program), s.heard, s.exited)
 	if err != nil {
 		s.log.Warnf("cannot start %s: %v", path, unwrapped(err))
 		s.again(x, 0)
@@ -213,6 +205,23 @@ func (s *supervisor) start(x *slot) {
 		}
 	}
 	ch.send(proto.TypeGo, nil, -1)
+}
+
+// role says whom the program runs as. Started by root that is always said: local
+// gets neither the groups of master's caller nor all of root's capabilities.
+func (s *supervisor) role(p *program) *role {
+	if s.ids == nil {
+		return nil
+	}
+	r := &role{keep: s.plan.keep[p.name]}
+	if p.account != nil {
+		a := p.account(s.ids)
+		r.cred = syscall.Credential{Uid: a.uid, Gid: a.gid}
+	}
+	if p.groups != nil {
+		r.cred.Groups = p.groups(s.ids)
+	}
+	return r
 }
 
 // setup queues who the daemon is, and the log.

@@ -44,7 +44,15 @@ func (e environment) check() error {
 		fail("%v", err)
 	}
 	for _, d := range directories(c, a) {
-		for _, l := range d.check() {
+		faults, warnings := d.check()
+		for _, l := range faults {
+			if a != nil {
+				fail("%s", l)
+			} else {
+				say("warning: %s", l)
+			}
+		}
+		for _, l := range warnings {
 			say("warning: %s", l)
 		}
 	}

@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
-// DefaultDir is where main.cf and master.cf are when nobody says otherwise.
-const DefaultDir = "/etc/postrider"
+// DefaultDir is where main.cf and master.cf are when nobody says otherwise. It is a
+// variable for the linker alone, which puts the place of an installation there
+// (make CONFDIR=): the set-gid postdrop trusts no other.
+var DefaultDir = "/etc/postrider"
 
 // Version is the default of mail_version.
 const Version = "0.1.0"

@@ -26,17 +26,17 @@ func master() (*net.UnixConn, error) {
 }
 
 // closeDoors gives up what no daemon needs: core files with mail in them, being
-// traced, and new privileges by executing set-uid programs. local starts
-// helpers and the commands of users and keeps the latter two.
+// traced, and new privileges by executing set-uid programs. local, which starts
+// helpers and the commands of users, keeps the last.
 func closeDoors(program string, log *maillog.Logger) {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		log.Warnf("cannot forbid core files: %v", err)
 	}
-	if program == "local" {
-		return
-	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		log.Warnf("cannot forbid tracing: %v", err)
+	}
+	if program == "local" {
+		return
 	}
 	// A bit of each thread; later threads inherit it.
 	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
