@@ -78,8 +78,8 @@ func (m *message) numbers(s state) []uint32 {
 }
 
 // pass sets up the recipients of a message that was opened at now (spool time):
-// those that are due are to be tried, or reported when they failed before. When
-// none is due the message was flushed, and all are.
+// those that are due are to be tried, or reported when they failed before. When it
+// was flushed, all are due.
 func (m *message) pass(now time.Time) {
 	m.rcpts = make([]recipient, len(m.Envelope.Recipients))
 	if len(m.State.Groups) == 0 {
@@ -87,7 +87,7 @@ func (m *message) pass(now time.Time) {
 			m.rcpts[i].state = trying
 		}
 	}
-	flushed := m.State.Due().After(now)
+	flushed := m.Flushed
 	for gi := range m.State.Groups {
 		g := &m.State.Groups[gi]
 		for _, n := range g.Recipients {
