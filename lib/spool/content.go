@@ -106,11 +106,15 @@ func (q *Queue) Done(ref slot.Ref, recipients ...uint32) {
 	q.mark(ref, rs)
 }
 
-// mark remembers recipients as done until the next PUT says so.
+// mark remembers recipients as done until the next PUT says so. Who has the message
+// open sees it in State.Done: it may not have been looked at since it was handed out.
 func (q *Queue) mark(ref slot.Ref, recipients []uint32) {
-	s := q.marks[ref]
+	s, m := q.marks[ref], q.open[ref]
 	for _, r := range recipients {
 		s.Add(r)
+		if m != nil {
+			m.State.Done.Add(r)
+		}
 	}
 	q.marks[ref] = s
 }

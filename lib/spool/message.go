@@ -37,7 +37,7 @@ func (m *Message) Deferred() bool { return m.place.ok() }
 // times are spool time (Queue.Now).
 type State struct {
 	Since   time.Time // when qmgr took it over; its age counts from here
-	Done    Set       // recipients that are finished, whatever became of them
+	Done    Set       // recipients that are finished, whatever became of them; grows while the message is open
 	Groups  []Group   // every other recipient, once, in no certain order
 	Notices uint32    // delay notices sent
 	Dest    uint64    // hash of the destination of the earliest group; a filter

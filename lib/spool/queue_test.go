@@ -212,6 +212,24 @@ func TestReplaces(t *testing.T) {
 	r.q.Close()
 }
 
+// A message that was handed out and not looked at yet learns that another took over its
+// recipients, or that an agent of an earlier qmgr had finished them.
+func TestReplacedWhileOpen(t *testing.T) {
+	r := newRig(t, 1)
+	a := r.send(3)
+	m := r.tail()[0]
+	e := r.envelope(1)
+	e.Replaces = mail.Replaces{ID: mail.QueueID(a), File: m.Ref.File, Slot: m.Ref.Slot, Recipients: []uint32{2}}
+	r.w.add(e, nil)
+	r.w.sync()
+	r.tail()
+	r.q.Done(m.Ref, 0)
+	if d := m.State.Done; !d.Has(0) || d.Has(1) || !d.Has(2) {
+		t.Errorf("done %v", d)
+	}
+	r.q.Close()
+}
+
 func TestFlushEnds(t *testing.T) {
 	r := newRig(t, 1)
 	var want []string
