@@ -30,13 +30,19 @@ func (i *Instance) Run(program string, args ...string) Result {
 // RunWith is Run with standard input.
 func (i *Instance) RunWith(stdin, program string, args ...string) Result {
 	i.t.Helper()
+	return i.RunAs(i.cred, stdin, program, args...)
+}
+
+// RunAs is RunWith as another user; nil is the caller.
+func (i *Instance) RunAs(cred *syscall.Credential, stdin, program string, args ...string) Result {
+	i.t.Helper()
 	cmd := exec.Command(filepath.Join(i.Bin, program), args...)
 	cmd.Env = []string{"MAIL_CONFIG=" + i.Conf, "PATH=" + i.Bin + ":/usr/bin:/bin", "TZ=UTC"}
 	cmd.Dir = "/"
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: i.cred}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	cmd.WaitDelay = Patience
 	err := cmd.Start()
 	if err == nil {

@@ -50,12 +50,16 @@ type Instance struct {
 // what is there. It is not started.
 func New(t testing.TB, lines ...string) *Instance {
 	t.Helper()
-	bin := Programs(t)
+	return create(t, Programs(t), nobody(t), lines)
+}
+
+func create(t testing.TB, bin string, cred *syscall.Credential, lines []string) *Instance {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "postrider-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &Instance{Dir: dir, Conf: dir + "/conf", Queue: dir + "/queue", Mail: dir + "/mail", Addr: loopback(t), Bin: bin, t: t, cred: nobody(t)}
+	i := &Instance{Dir: dir, Conf: dir + "/conf", Queue: dir + "/queue", Mail: dir + "/mail", Addr: loopback(t), Bin: bin, t: t, cred: cred}
 	host, _, _ := net.SplitHostPort(i.Addr)
 	i.main = append([]string{
 		"compatibility_level = 3.6",
@@ -88,7 +92,11 @@ func New(t testing.TB, lines ...string) *Instance {
 		"retry     unix - - n - - error",
 		"discard   unix - - n - - discard",
 	}
-	for _, d := range []string{dir, i.Conf, i.Queue, i.Mail} {
+	made := []string{dir, i.Conf, i.Queue, i.Mail}
+	if cred == nil && os.Geteuid() == 0 {
+		made = made[:2] // the owners of the others are master's to say
+	}
+	for _, d := range made {
 		if err := os.MkdirAll(d, 0755); err != nil {
 			t.Fatal(err)
 		}
