@@ -45,6 +45,7 @@ func buildOnce() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	depend(root)
 	run := os.Getppid() // go test, which all test binaries of a run have in common
 	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", run)); err != nil || strings.TrimSpace(string(comm)) != "go" {
 		run = os.Getpid()
@@ -77,6 +78,20 @@ func buildOnce() (string, error) {
 		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
 	return dir, os.WriteFile(done, nil, 0644)
+}
+
+// depend looks at every source file, so that go test runs the test again, and shows no
+// result of before, when one has changed: it cannot see what the programs are built from.
+func depend(root string) {
+	filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") {
+			return fs.SkipDir
+		}
+		if err == nil && (strings.HasSuffix(path, ".go") || d.Name() == "go.mod") {
+			os.Stat(path)
+		}
+		return nil
+	})
 }
 
 // sweep removes what earlier runs left: directories whose process is gone.
