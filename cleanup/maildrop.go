@@ -239,9 +239,9 @@ func (r *dropReader) open(name string) (*os.File, stamp, error) {
 		return nil, st, err
 	}
 	f := os.NewFile(uintptr(fd), path)
-	if err := unix.Fstat(fd, &u); err == nil {
+	if err = unix.Fstat(fd, &u); err == nil {
 		st = stampOf(&u)
-		err = r.acceptable(name, &u)
+		err = r.acceptable(name, &u) // once more: the name may be another file's by now
 	}
 	if err != nil {
 		f.Close()

@@ -94,7 +94,7 @@ func (a *Agent) Partner(sock *net.UnixConn) {
 func (a *Agent) serve(sock *net.UnixConn) {
 	c := ipc.New(sock, 0)
 	defer c.Close()
-	if err := a.converse(sock, c); err != nil && !errors.Is(err, io.EOF) {
+	if err := a.converse(sock, c); !errors.Is(err, io.EOF) {
 		a.mu.Lock()
 		current := a.sock == sock && !a.stopping
 		a.mu.Unlock()
@@ -109,6 +109,7 @@ func (a *Agent) serve(sock *net.UnixConn) {
 	a.mu.Unlock()
 }
 
+// converse returns why the conversation ended, io.EOF when qmgr closed it.
 func (a *Agent) converse(sock *net.UnixConn, c *ipc.Conn) error {
 	if err := a.greet(sock, c); err != nil {
 		return err

@@ -2,7 +2,10 @@ package dns
 
 import "errors"
 
-// Kinds of failure. Every error of a Resolver is one of them.
+// Kinds of failure. Every error of a Resolver is one of them. Their texts are those
+// of the C library's resolver, as Postfix logs them.
+//
+//lint:file-ignore ST1005 these texts end up in Postfix's log lines
 var (
 	// ErrNotFound: the name does not exist, or has no such record.
 	ErrNotFound = errors.New("Host not found")

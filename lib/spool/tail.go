@@ -13,7 +13,6 @@ import (
 // tailState is where the journal is read.
 type tailState struct {
 	durable slot.Position // cleanup synced up to here
-	first   uint64        // files below belong to writers that are gone
 	c       *contentFile  // being read
 	f       disk.File
 	scan    *slot.Scanner
