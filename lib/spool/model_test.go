@@ -35,7 +35,6 @@ type twinMail struct {
 	done    Set
 	crossed bool         // by mail that may not be tailed yet
 	dues    [3]time.Time // of recipients; zero: never deferred
-	filed   time.Time
 	held    bool
 	ref     slot.Ref
 }
