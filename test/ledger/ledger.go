@@ -22,6 +22,7 @@ type entry struct {
 	delivered                           int
 	bounced                             int
 	queued                              bool
+	deleted                             bool
 }
 
 // Ledger holds all entries. The zero value is empty and ready; any goroutine may use it.
@@ -111,6 +112,12 @@ func (l *Ledger) Queued(message, recipient string, sum Sum) {
 	}
 }
 
+// Deleted says that an operator was told that the message is deleted: whoever did not
+// get it by then need not.
+func (l *Ledger) Deleted(message string, recipients ...string) {
+	l.each(message, recipients, func(e *entry) { e.deleted = true })
+}
+
 func (l *Ledger) each(message string, recipients []string, f func(*entry)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -152,7 +159,7 @@ func (l *Ledger) Judge() Verdict {
 	for k, e := range l.entries {
 		found := e.delivered > 0 || e.bounced > 0 || e.queued
 		switch {
-		case e.acked && !found:
+		case e.acked && !found && !e.deleted:
 			v.Lost = append(v.Lost, k)
 		case found && !e.acked && !e.unknown:
 			v.Unexpected = append(v.Unexpected, k)

@@ -23,6 +23,7 @@ func TestVerdict(t *testing.T) {
 		{"bounced", func(l *Ledger) { l.Acked("m1", "r"); l.Bounced("m1", "r") }, "1 0 1 0 l0 u0 m0 d0 b0 r0", false},
 		{"queued", func(l *Ledger) { l.Acked("m1", "r"); l.Queued("m1", "r", sum) }, "1 0 0 1 l0 u0 m0 d0 b0 r0", false},
 		{"lost", func(l *Ledger) { l.Acked("m1", "r") }, "1 0 0 0 l1 u0 m0 d0 b0 r0", true},
+		{"deleted", func(l *Ledger) { l.Acked("m1", "r"); l.Deleted("m1", "r") }, "1 0 0 0 l0 u0 m0 d0 b0 r0", false},
 		{"rejected and delivered", func(l *Ledger) { l.Rejected("m1", "r"); l.Delivered("m1", "r", sum) }, "0 1 0 0 l0 u1 m0 d0 b0 r0", true},
 		{"never sent", func(l *Ledger) { l.Acked("m1", "r"); l.Delivered("m1", "r", sum); l.Delivered("m1", "s", sum) }, "1 2 0 0 l0 u1 m0 d0 b0 r0", true},
 		{"mixed", func(l *Ledger) { l.Acked("m1", "r"); l.Delivered("m1", "r", other) }, "1 1 0 0 l0 u0 m1 d0 b0 r0", true},
