@@ -113,7 +113,7 @@ func environ() []string {
 }
 
 // converse greets, then sends what is queued and hears the daemon until it is
-// gone. heard gets nil for Ready.
+// gone. heard gets nil for Ready, and a *silence for Silent.
 func (c *child) converse(heard func(*child, error)) {
 	conn := ipc.New(c.sock, 0)
 	if _, err := conn.Greet(ipc.Hello{Protocol: proto.ControlName, Version: proto.ControlVersion}); err != nil {
@@ -144,11 +144,22 @@ func (c *child) converse(heard func(*child, error)) {
 			return
 		}
 		f.CloseFDs()
-		if f.Type == proto.TypeReady {
+		switch f.Type {
+		case proto.TypeReady:
 			heard(c, nil)
+		case proto.TypeSilent:
+			var m proto.Silent
+			if m.Decode(f.Payload) == nil {
+				heard(c, &silence{m.Partner})
+			}
 		}
 	}
 }
+
+// silence is a daemon's complaint that a partner has not said hello.
+type silence struct{ partner string }
+
+func (s *silence) Error() string { return s.partner + " has not said hello" }
 
 // discard throws away what can no longer be sent.
 func (c *child) discard() {

@@ -260,13 +260,28 @@ func (s *supervisor) post(f func()) { s.events <- f }
 // heard is called by a child's goroutine: it is ready, or does not speak well.
 func (s *supervisor) heard(c *child, err error) {
 	s.post(func() {
-		if err != nil {
+		var quiet *silence
+		switch {
+		case errors.As(err, &quiet):
+			s.hush(c, quiet.partner)
+		case err != nil:
 			s.log.Warnf("%s pid %d: %v", c.path, c.process.Pid, err)
 			c.process.Kill()
-			return
+		default:
+			c.ready = true
 		}
-		c.ready = true
 	})
+}
+
+// hush kills a delivery agent that has not said hello to qmgr: what it has in hand
+// nobody knows, so nothing may start before it is gone.
+func (s *supervisor) hush(from *child, partner string) {
+	for _, x := range s.slots {
+		if x.child != nil && x.label() == partner && from.name == "qmgr" && talk(x.name, "qmgr") {
+			s.log.Warnf("%s pid %d has not said hello to qmgr and is killed", x.child.path, x.child.process.Pid)
+			x.child.process.Kill()
+		}
+	}
 }
 
 // exited is called by a child's goroutine when the process has ended.

@@ -62,19 +62,25 @@ func (m *manager) deliver(a sched.Action) bool {
 		m.machine.Result(m.now(), a.Entry, sched.HopResult{OK: true})
 		return true
 	}
-	if !m.spool.Reserve(msg.Message, len(a.Recipients)) {
+	left := msg.unfinished(a.Recipients)
+	if len(left) == 0 { // a message in the journal took them over while they waited
+		m.machine.Result(m.now(), a.Entry, sched.HopResult{OK: true})
+		return true
+	}
+	if !m.spool.Reserve(msg.Message, len(left)) {
 		return false
 	}
-	ag := m.agentFor(m.set.program(a.Transport))
-	if ag == nil { // it died a moment ago; the transport pauses until the next is there
+	program := m.set.program(a.Transport)
+	if !m.able(program) { // it died a moment ago; the transport pauses until the next is there
 		m.machine.Return(m.now(), a.Entry)
 		m.machine.TransportPause(m.now(), a.Transport)
 		return true
 	}
-	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, agent: ag, service: a.Transport, recipients: a.Recipients}
+	ag := m.agentFor(program)
+	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, agent: ag, service: a.Transport, recipients: left}
 	m.inHand[a.Entry] = d
 	if mutant.On(mutant.EarlyMark) {
-		m.spool.Done(msg.Ref, a.Recipients...)
+		m.spool.Done(msg.Ref, left...)
 	}
 	ag.send(m.request(d, a.NextHop), msg.Message)
 	return true

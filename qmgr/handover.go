@@ -3,6 +3,7 @@ package qmgr
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"postrider/lib/mail"
@@ -13,16 +14,27 @@ import (
 // unknown forgets a partner that never said hello.
 func (m *manager) unknown(name string) { delete(m.known, name) }
 
-// start begins to work once every agent that was given to us has said hello, or has
-// had five seconds to, and what the journal held before us is readable: nothing may
-// start before we know what is in hand.
+// silenceMax is how often silent partners are killed before qmgr goes on without.
+const silenceMax = 3
+
+// start begins to work once every agent that was given to us has said hello, and what
+// the journal held before us is readable: nothing may start before we know what is in
+// hand. Whoever is silent for five seconds is killed, by master.
 func (m *manager) start() {
 	if m.started || len(m.known) > 0 && time.Now().Before(m.deadline) {
 		return
 	}
+	if len(m.known) > 0 && m.rounds < silenceMax {
+		for name := range m.known {
+			m.d.Silent(name)
+		}
+		m.rounds++
+		m.deadline = time.Now().Add(helloTime)
+		return
+	}
 	m.started = true
 	for name := range m.known {
-		m.log.Warnf("%s has not said hello in time", name)
+		m.log.Warnf("%s has not said hello; going on without it", name)
 	}
 	// A dead writer's journal is tailed to its end before the first attempt.
 	for m.tail() > 0 {
@@ -55,13 +67,36 @@ func (m *manager) agentUp(a *agent, hello *proto.AgentHello) {
 			m.applyForeign(msg)
 		}
 	}
+	m.gate(a.program)
+}
+
+// gate lets the transports of a program deliver when it can, and pauses them when not:
+// without an agent; and what submits also without a cleanup whose predecessor's journal
+// has been read to its end. For what it submitted last, and got no answer to, may be in
+// there: trying again before we know would repeat it (S4).
+func (m *manager) gate(program string) {
 	if m.stopping {
 		return
 	}
 	for name := range m.set.sched.Transports {
-		if m.set.program(name) == a.program {
+		switch {
+		case m.set.program(name) != program:
+		case m.able(program):
 			m.machine.TransportUp(m.now(), name)
+		default:
+			m.machine.TransportPause(m.now(), name)
 		}
+	}
+}
+
+func (m *manager) able(program string) bool {
+	return m.agentFor(program) != nil && (m.cleanup != nil || !submits(program))
+}
+
+// gateSubmitting is gate for all programs that submit.
+func (m *manager) gateSubmitting() {
+	for _, program := range submitting {
+		m.gate(program)
 	}
 }
 
@@ -76,13 +111,7 @@ func (m *manager) agentDown(a *agent, err error) {
 	}
 	delete(m.agents, a.name)
 	delete(m.acks, a)
-	if m.agentFor(a.program) == nil {
-		for name := range m.set.sched.Transports {
-			if m.set.program(name) == a.program {
-				m.machine.TransportPause(m.now(), name)
-			}
-		}
-	}
+	m.gate(a.program)
 	var gone []*delivery
 	for _, d := range m.inHand {
 		if d.agent == a {
@@ -108,8 +137,10 @@ func (m *manager) agentDown(a *agent, err error) {
 	m.takeBack(gone)
 }
 
-// submits says whether a program hands mail to cleanup as part of a delivery.
-func submits(program string) bool { return program == "bounce" || program == "local" }
+// submitting are the programs that hand mail to cleanup as part of a delivery.
+var submitting = []string{"bounce", "local"}
+
+func submits(program string) bool { return slices.Contains(submitting, program) }
 
 // takeBack gives the recipients of lost deliveries to the wheel.
 func (m *manager) takeBack(gone []*delivery) {

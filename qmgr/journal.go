@@ -33,6 +33,7 @@ func (m *manager) journal(name string, sock *net.UnixConn) {
 	m.post(func() {
 		if m.cleanup == j {
 			m.cleanup = nil
+			m.gateSubmitting()
 			if !errors.Is(err, io.EOF) && !m.stopping {
 				m.log.Warnf("lost connection with cleanup: %v", err)
 			}
@@ -89,6 +90,9 @@ func (m *manager) cleanupUp(name string, j *journal, hello *proto.JournalHello) 
 	if hello.Durable.File != 0 {
 		m.spool.Durable(position(hello.Durable))
 	}
+	for m.tail() > 0 {
+	}
+	m.gateSubmitting()
 	for partner := range m.lost {
 		m.askDrain(partner)
 	}

@@ -100,7 +100,7 @@ func (m *manager) reload() {
 	m.set = set
 	m.machine.SetConfig(m.now(), set.sched)
 	for name := range set.sched.Transports {
-		if _, ok := known[name]; !ok && m.agentFor(set.program(name)) == nil {
+		if _, ok := known[name]; !ok && !m.able(set.program(name)) {
 			m.machine.TransportPause(m.now(), name)
 		}
 	}

@@ -22,6 +22,7 @@ type host interface {
 	Opener() table.Opener
 	File(path string) ([]byte, error)
 	Stopping() <-chan struct{}
+	Silent(partner string)
 }
 
 // manager is the owner's state. Everything in it belongs to the goroutine in run,
@@ -59,7 +60,8 @@ type manager struct {
 	cleanup  *journal
 	known    map[string]bool // partners that were given to us and have not greeted yet
 	started  bool            // every living agent has said hello and the old journal is read
-	deadline time.Time       // after which we start without the silent ones
+	deadline time.Time       // after which the silent ones are killed
+	rounds   int             // how often that was done
 	stopping bool
 }
 

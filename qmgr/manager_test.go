@@ -76,6 +76,9 @@ func (l *lockedBuffer) String() string {
 type fakeHost struct {
 	cfg  *config.Config
 	stop chan struct{}
+
+	mu     sync.Mutex
+	silent []string
 }
 
 func (h *fakeHost) Config() *config.Config { return h.cfg }
@@ -84,6 +87,11 @@ func (h *fakeHost) Opener() table.Opener {
 }
 func (h *fakeHost) File(string) ([]byte, error) { return nil, os.ErrNotExist }
 func (h *fakeHost) Stopping() <-chan struct{}   { return h.stop }
+func (h *fakeHost) Silent(partner string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.silent = append(h.silent, partner)
+}
 
 const masterCF = `
 smtp unix - - n - - smtp
@@ -187,7 +195,7 @@ func (s *site) start() {
 	}
 	log.Open(w, maillog.Stdout)
 	go s.log.add(r)
-	s.m, err = newManager(&fakeHost{s.cfg, make(chan struct{})}, log)
+	s.m, err = newManager(&fakeHost{cfg: s.cfg, stop: make(chan struct{})}, log)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -539,4 +547,30 @@ func TestBuiltin(t *testing.T) {
 	s.until("deferred", func() bool { return strings.Join(s.queue(), " ") == "deferred "+string(id) })
 	s.submit(mail.Envelope{Sender: "a@x.test", Recipients: to("u@e.test")})
 	s.logged("dsn=5.7.1, status=bounced (closed)")
+}
+
+// Nothing starts while somebody who may have deliveries in hand is silent; master is
+// asked to kill him.
+func TestSilentAgent(t *testing.T) {
+	s := newSite(t)
+	s.until("started", func() bool { return ask(s.m, func() bool { return s.m.started }) })
+	ask(s.m, func() bool {
+		h := s.m.d.(*fakeHost)
+		s.m.started, s.m.known["smtp.1"], s.m.deadline = false, true, time.Now().Add(time.Hour)
+		s.m.start()
+		if s.m.started || len(h.silent) > 0 {
+			t.Error("did not wait")
+		}
+		s.m.deadline = time.Now()
+		s.m.start()
+		if s.m.started || len(h.silent) != 1 || h.silent[0] != "smtp.1" {
+			t.Errorf("at the deadline: started %v, silent %v", s.m.started, h.silent)
+		}
+		s.m.unknown("smtp.1") // it was killed
+		s.m.start()
+		if !s.m.started {
+			t.Error("does not start")
+		}
+		return true
+	})
 }

@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"slices"
 	"time"
 
 	"postrider/lib/mail"
@@ -75,6 +76,15 @@ func (m *message) numbers(s state) []uint32 {
 		}
 	}
 	return ns
+}
+
+// unfinished returns those of the recipients that still need somebody's work.
+func (m *message) unfinished(numbers []uint32) []uint32 {
+	over := func(n uint32) bool { return m.rcpts[n].state == finished || m.rcpts[n].state == replaced }
+	if !slices.ContainsFunc(numbers, over) {
+		return numbers
+	}
+	return slices.DeleteFunc(slices.Clone(numbers), over)
 }
 
 // pass sets up the recipients of a message that was opened at now (spool time):

@@ -223,6 +223,13 @@ func (d *Daemon) Ready() {
 	}
 }
 
+// Silent tells master that a partner does not speak, so that it is killed.
+func (d *Daemon) Silent(partner string) {
+	if err := d.conn.Send(proto.TypeSilent, &proto.Silent{Partner: partner}); err != nil {
+		d.stop(0, false) // master is gone
+	}
+}
+
 // Stopping is closed when master asks for the end, or is gone: take nothing
 // new, finish what is in hand, return.
 func (d *Daemon) Stopping() <-chan struct{} { return d.stopping }

@@ -12,11 +12,12 @@ const (
 
 // Frame types of the control conversation.
 const (
-	TypeSetup = iota + 1 // master: Setup
-	TypeGrant            // master: Grant and one descriptor
-	TypeGo               // master: everything of this round was granted; serve with it
-	TypeStop             // master: Stop
-	TypeReady            // daemon: serving
+	TypeSetup  = iota + 1 // master: Setup
+	TypeGrant             // master: Grant and one descriptor
+	TypeGo                // master: everything of this round was granted; serve with it
+	TypeStop              // master: Stop
+	TypeReady             // daemon: serving
+	TypeSilent            // daemon: Silent
 )
 
 // Setup tells a daemon who it is and how it is configured. It comes first, and
@@ -90,5 +91,19 @@ func (m *Stop) Append(b []byte) []byte { return ipc.AppendUint(b, m.Grace) }
 func (m *Stop) Decode(b []byte) error {
 	d := ipc.NewDecoder(b)
 	m.Grace = d.Uint()
+	return d.End()
+}
+
+// Silent says that a partner has not said hello in the time it had. master kills it:
+// whoever holds deliveries that nobody knows of must not keep them.
+type Silent struct{ Partner string }
+
+// Append implements ipc.Appender.
+func (m *Silent) Append(b []byte) []byte { return ipc.AppendString(b, m.Partner) }
+
+// Decode reads the message from a frame's payload.
+func (m *Silent) Decode(b []byte) error {
+	d := ipc.NewDecoder(b)
+	m.Partner = d.String()
 	return d.End()
 }

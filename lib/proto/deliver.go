@@ -252,6 +252,7 @@ type InHand struct {
 	Queue      mail.QueueID
 	File       uint64
 	Slot       uint32
+	Report     string // of bounce: what it is to report (Deliver.NextHop)
 	Recipients []uint32
 }
 
@@ -266,6 +267,7 @@ func (m *AgentHello) Append(b []byte) []byte {
 		b = ipc.AppendString(b, h.Queue)
 		b = ipc.AppendUint(b, h.File)
 		b = ipc.AppendUint(b, uint64(h.Slot))
+		b = ipc.AppendString(b, h.Report)
 		b = ipc.AppendUint(b, uint64(len(h.Recipients)))
 		for _, r := range h.Recipients {
 			b = ipc.AppendUint(b, uint64(r))
@@ -286,6 +288,7 @@ func (m *AgentHello) Decode(b []byte) error {
 		h.Queue = mail.QueueID(d.String())
 		h.File = d.Uint()
 		h.Slot = d.Uint32()
+		h.Report = d.String()
 		for range d.Count() {
 			h.Recipients = append(h.Recipients, d.Uint32())
 		}
