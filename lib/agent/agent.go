@@ -178,6 +178,9 @@ func (a *Agent) greet(sock *net.UnixConn, c *ipc.Conn) error {
 // take puts a request in hand and runs it as soon as its service has room.
 func (a *Agent) take(r *Request) {
 	d := &delivery{hand: proto.InHand{ID: r.ID, Queue: r.Queue, File: r.File, Slot: r.Slot}}
+	if a.opt.Program == "bounce" {
+		d.hand.Report = r.NextHop
+	}
 	d.hand.Recipients = make([]uint32, len(r.Recipients))
 	for i := range r.Recipients {
 		d.hand.Recipients[i] = r.Recipients[i].Index
