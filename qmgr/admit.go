@@ -70,7 +70,7 @@ func (m *manager) next(src sched.Source) *spool.Message {
 
 // tail reads the next new messages from the journal into the parked list and
 // crosses off what they replace. It returns how many there were.
-func (m *manager) tail() int {
+func (m *manager) tail() (int, error) {
 	batch, err := m.spool.Tail(tailBatch)
 	if err != nil {
 		m.log.Warnf("reading the journal: %v", err)
@@ -82,28 +82,35 @@ func (m *manager) tail() int {
 		}
 		m.parked.push(msg)
 	}
-	return len(batch)
+	return len(batch), err
 }
 
 // park reads what is durable in the journal while the active queue is full, and
 // files what is too much for memory on the wheel.
 func (m *manager) park() (more bool) {
 	for range fillMax / tailBatch {
-		if m.parked.len() >= parkedMax {
-			now := m.spool.Now()
-			for m.parked.len() > parkedMax-2*tailBatch {
-				m.later(m.parked.pop(), now)
-			}
-		}
-		if m.tail() == 0 {
+		m.spill()
+		if n, _ := m.tail(); n == 0 {
 			return false
 		}
 	}
 	return true
 }
 
+// spill files what is too much for memory on the wheel.
+func (m *manager) spill() {
+	if m.parked.len() >= parkedMax {
+		now := m.spool.Now()
+		for m.parked.len() > parkedMax-2*tailBatch {
+			m.later(m.parked.pop(), now)
+		}
+	}
+}
+
 // later files a message that is not admitted: when it was never tried, due at now.
 func (m *manager) later(msg *spool.Message, now time.Time) {
+	delete(m.deleted, msg.Ref) // Put sees it
+	delete(m.bumped, msg.Ref)
 	s := msg.State
 	if len(s.Groups) > 0 { // on hold since it was read: as it was
 		m.spool.Put(msg, s)

@@ -19,6 +19,7 @@ type delivery struct {
 	msg        *message // nil when it has no entry
 	agent      *agent
 	service    string
+	report     string // of one from an earlier qmgr to bounce: what is reported
 	recipients []uint32
 }
 
@@ -60,6 +61,10 @@ func (m *manager) deliver(a sched.Action) bool {
 	msg := m.active[a.Msg]
 	if msg == nil {
 		m.machine.Result(m.now(), a.Entry, sched.HopResult{OK: true})
+		return true
+	}
+	if msg.gone || m.stopping || m.spool.IsHeld(msg.Ref) { // since it began to wait for room in the log
+		m.machine.Return(m.now(), a.Entry)
 		return true
 	}
 	left := msg.unfinished(a.Recipients)
@@ -129,14 +134,3 @@ func (m *manager) suspend(msg *message, a sched.Action) {
 
 // suspended begins the reason of what is deferred without an attempt (Postfix).
 const suspended = "delivery temporarily suspended: "
-
-// again gives recipients whose agent died back to the wheel, due at once: an
-// attempt that nobody knows the end of is no attempt.
-func (m *manager) again(msg *message, numbers []uint32) {
-	due := m.spool.Now().Add(time.Second)
-	for _, n := range numbers {
-		if r := &msg.rcpts[n]; r.state == trying || r.state == foreign {
-			r.state, r.tried, r.due = deferred, false, due
-		}
-	}
-}

@@ -21,10 +21,11 @@ const silenceMax = 3
 // the journal held before us is readable: nothing may start before we know what is in
 // hand. Whoever is silent for five seconds is killed, by master.
 func (m *manager) start() {
-	if m.started || len(m.known) > 0 && time.Now().Before(m.deadline) {
+	missing := len(m.known) > 0 || m.cleanup == nil || !m.cleanup.ready
+	if m.started || missing && time.Now().Before(m.deadline) {
 		return
 	}
-	if len(m.known) > 0 && m.rounds < silenceMax {
+	if missing && m.rounds < silenceMax {
 		for name := range m.known {
 			m.d.Silent(name)
 		}
@@ -36,12 +37,7 @@ func (m *manager) start() {
 	for name := range m.known {
 		m.log.Warnf("%s has not said hello; going on without it", name)
 	}
-	// A dead writer's journal is tailed to its end before the first attempt.
-	for m.tail() > 0 {
-		if m.parked.len() >= parkedMax {
-			m.park()
-		}
-	}
+	m.tailAll() // a dead writer's journal, before the first attempt
 }
 
 // agentUp takes an agent that said hello, with what it has in hand from before.
@@ -51,22 +47,7 @@ func (m *manager) agentUp(a *agent, hello *proto.AgentHello) {
 		m.agentDown(old, nil)
 	}
 	m.agents[a.name] = a
-	for i := range hello.InHand {
-		h := &hello.InHand[i]
-		if h.ID.Epoch == m.epoch {
-			continue
-		}
-		ref := place(h.File, h.Slot)
-		if m.held[ref] == nil {
-			m.held[ref] = map[uint32]*agent{}
-		}
-		for _, n := range h.Recipients {
-			m.held[ref][n] = a
-		}
-		if msg := m.byRef[ref]; msg != nil {
-			m.applyForeign(msg)
-		}
-	}
+	m.takeForeign(a, hello.InHand)
 	m.gate(a.program)
 }
 
@@ -90,7 +71,7 @@ func (m *manager) gate(program string) {
 }
 
 func (m *manager) able(program string) bool {
-	return m.agentFor(program) != nil && (m.cleanup != nil || !submits(program))
+	return m.agentFor(program) != nil && (!submits(program) || m.cleanup != nil && m.cleanup.ready)
 }
 
 // gateSubmitting is gate for all programs that submit.
@@ -112,29 +93,21 @@ func (m *manager) agentDown(a *agent, err error) {
 	delete(m.agents, a.name)
 	delete(m.acks, a)
 	m.gate(a.program)
-	var gone []*delivery
-	for _, d := range m.inHand {
-		if d.agent == a {
-			gone = append(gone, d)
-		}
-	}
-	for ref, h := range m.held {
-		d := &delivery{ref: ref, agent: a}
-		for n, who := range h {
-			if who == a {
-				d.recipients = append(d.recipients, n)
+	gone := m.inHandOf(a)
+	switch {
+	case !submits(a.program):
+		m.takeBack(gone)
+	case m.stopping: // cleanup may be gone before it answers; the next start reads the journal first
+		for _, d := range gone {
+			delete(m.inHand, d.entry)
+			if d.entry == 0 {
+				m.release(d)
 			}
 		}
-		if len(d.recipients) > 0 {
-			gone = append(gone, d)
-		}
-	}
-	if submits(a.program) {
+	case len(gone) > 0:
 		m.lost[a.name] = append(m.lost[a.name], gone...)
 		m.askDrain(a.name)
-		return
 	}
-	m.takeBack(gone)
 }
 
 // submitting are the programs that hand mail to cleanup as part of a delivery.
@@ -146,12 +119,7 @@ func submits(program string) bool { return slices.Contains(submitting, program) 
 func (m *manager) takeBack(gone []*delivery) {
 	for _, d := range gone {
 		if d.entry == 0 {
-			for _, n := range d.recipients {
-				delete(m.held[d.ref], n)
-			}
-			if len(m.held[d.ref]) == 0 {
-				delete(m.held, d.ref)
-			}
+			m.release(d)
 			if msg := m.byRef[d.ref]; msg != nil {
 				m.again(msg, d.recipients)
 				m.resume(msg)

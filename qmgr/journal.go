@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"time"
 
 	"postrider/lib/ipc"
 	"postrider/lib/proto"
@@ -13,11 +15,15 @@ import (
 )
 
 // journal is the connection with cleanup.
-type journal struct{ conn *ipc.Conn }
+type journal struct {
+	conn  *ipc.Conn
+	ready bool           // what the cleanup before it left is read
+	asked map[string]int // Drains that are not answered, by partner
+}
 
 // journal greets cleanup and reads what it says, in a goroutine of its own.
 func (m *manager) journal(name string, sock *net.UnixConn) {
-	j := &journal{conn: ipc.New(sock, 64<<10)}
+	j := &journal{conn: ipc.New(sock, 64<<10), asked: map[string]int{}}
 	defer j.conn.Close()
 	data, err := j.conn.Greet(ipc.Hello{Protocol: proto.JournalName, Version: proto.JournalVersion})
 	var hello proto.JournalHello
@@ -73,7 +79,7 @@ func (j *journal) read(m *manager) error {
 				m.spool.Durable(position(at))
 			}
 			for i := range drained {
-				m.drained(&drained[i])
+				m.drained(j, &drained[i])
 			}
 		})
 	}
@@ -84,14 +90,26 @@ func (j *journal) read(m *manager) error {
 func (m *manager) cleanupUp(name string, j *journal, hello *proto.JournalHello) {
 	delete(m.known, name)
 	m.cleanup = j
-	if err := m.spool.WriterGone(hello.First); err != nil {
-		m.log.Errorf("sealing the journal of an earlier cleanup: %v", err)
+	m.inherit(j, hello)
+}
+
+// inherit takes over what an earlier cleanup left, until it has worked: with anything
+// of it unread, what it was given last could be done twice.
+func (m *manager) inherit(j *journal, hello *proto.JournalHello) {
+	if m.cleanup != j {
+		return
 	}
-	if hello.Durable.File != 0 {
+	err := m.spool.WriterGone(hello.First)
+	if err != nil {
+		m.log.Errorf("sealing the journal of an earlier cleanup: %v", err)
+	} else if hello.Durable.File != 0 {
 		m.spool.Durable(position(hello.Durable))
 	}
-	for m.tail() > 0 {
+	if err != nil || !m.tailAll() {
+		m.after(time.Second, func() { m.inherit(j, hello) })
+		return
 	}
+	j.ready = true
 	m.gateSubmitting()
 	for partner := range m.lost {
 		m.askDrain(partner)
@@ -101,21 +119,54 @@ func (m *manager) cleanupUp(name string, j *journal, hello *proto.JournalHello) 
 // askDrain asks cleanup whether it has all that a dead partner sent. Without a
 // cleanup the next one is asked; a new cleanup knows no open submission of it.
 func (m *manager) askDrain(partner string) {
-	if m.cleanup != nil {
-		go m.cleanup.conn.Send(proto.TypeDrain, &proto.Drain{Partner: partner})
+	if j := m.cleanup; j != nil {
+		j.asked[partner]++
+		go j.conn.Send(proto.TypeDrain, &proto.Drain{Partner: partner})
 	}
 }
 
-// drained tries again what a dead partner had in hand and is not in the journal.
-func (m *manager) drained(d *proto.Drained) {
+// drained tries again what a dead partner had in hand and is not in the journal. Of
+// two that died shortly after one another the last answer counts for both.
+func (m *manager) drained(j *journal, d *proto.Drained) {
+	if m.cleanup != j {
+		return // the next one is asked
+	}
+	if j.asked[d.Partner]--; j.asked[d.Partner] > 0 {
+		return
+	}
 	if d.At.File != 0 {
 		m.spool.Durable(position(d.At))
 	}
-	for m.tail() > 0 {
+	if !m.tailAll() {
+		m.after(time.Second, func() {
+			if m.cleanup == j {
+				m.askDrain(d.Partner)
+			}
+		})
+		return
 	}
 	gone := m.lost[d.Partner]
 	delete(m.lost, d.Partner)
 	m.takeBack(gone)
+}
+
+// tailAll reads the journal as far as it is durable, filing what is too much for
+// memory. False when that cannot be done now.
+func (m *manager) tailAll() bool {
+	for {
+		switch n, err := m.tail(); {
+		case err != nil:
+			return false
+		case n == 0:
+			return true
+		}
+		m.spill()
+	}
+}
+
+// after has the owner run f in a while.
+func (m *manager) after(d time.Duration, f func()) {
+	time.AfterFunc(d, func() { m.post(f) })
 }
 
 // freed tells cleanup that a file of incoming/ may be written anew.
@@ -127,4 +178,7 @@ func (m *manager) freed(name string) {
 
 func position(d proto.Durable) slot.Position { return slot.Position{File: d.File, Offset: d.Offset} }
 
-func damaged(err error) bool { return errors.Is(err, spool.ErrDamaged) }
+// damaged says whether a content will never be readable.
+func damaged(err error) bool {
+	return errors.Is(err, spool.ErrDamaged) || errors.Is(err, fs.ErrNotExist)
+}

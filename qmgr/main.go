@@ -62,8 +62,8 @@ func newManager(d host, log *maillog.Logger) (*manager, error) {
 		d: d, log: log, errlog: log.Named(name + "/error"), dislog: log.Named(name + "/discard"),
 		events: make(chan func(), 64), set: set, epoch: newEpoch(), machine: sched.New(set.sched),
 		active: map[sched.MsgID]*message{}, byRef: map[slot.Ref]*message{}, inHand: map[sched.EntryID]*delivery{},
-		agents: map[string]*agent{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]proto.Result{},
-		held: map[slot.Ref]map[uint32]*agent{}, lost: map[string][]*delivery{}, known: map[string]bool{},
+		agents: map[string]*agent{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]early{},
+		held: map[slot.Ref][]*delivery{}, foreign: map[proto.DeliveryID]*delivery{}, lost: map[string][]*delivery{}, known: map[string]bool{},
 		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
 	}
 	dir := d.Config().String("queue_directory")

@@ -53,9 +53,10 @@ type manager struct {
 	stalled []sched.Action // deliveries that wait for log space
 	agents  map[string]*agent
 	acks    map[*agent][]proto.DeliveryID
-	early   map[slot.Ref][]proto.Result // results from before we had the message open
-	held    map[slot.Ref]map[uint32]*agent
-	lost    map[string][]*delivery // what a dead bounce or local had in hand, until cleanup is drained
+	foreign map[proto.DeliveryID]*delivery // in hand since an earlier qmgr
+	held    map[slot.Ref][]*delivery       // the same, by message
+	early   map[slot.Ref][]early           // results of those from before we had the message open
+	lost    map[string][]*delivery         // what a dead bounce or local had in hand, until cleanup is drained
 
 	cleanup  *journal
 	known    map[string]bool // partners that were given to us and have not greeted yet
@@ -90,7 +91,7 @@ func (m *manager) run(ctx context.Context) error {
 		for m.turn() {
 			m.drain()
 		}
-		if m.stopping && len(m.inHand) == 0 && len(m.held) == 0 {
+		if m.stopping && len(m.inHand) == 0 && len(m.foreign) == 0 {
 			return nil
 		}
 	}
@@ -195,7 +196,7 @@ func (m *manager) now() sched.Time { return stime(m.spool.Now()) }
 func (m *manager) wait() time.Duration {
 	d := time.Minute
 	if !m.started {
-		return min(d, max(time.Until(m.deadline), time.Millisecond))
+		return max(min(d, time.Until(m.deadline)), 10*time.Millisecond)
 	}
 	now := m.spool.Now()
 	if at, ok := m.machine.WakeAt(); ok {

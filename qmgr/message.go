@@ -6,7 +6,6 @@ import (
 
 	"postrider/lib/mail"
 	"postrider/lib/sched"
-	"postrider/lib/slot"
 	"postrider/lib/spool"
 )
 
@@ -166,6 +165,3 @@ func (m *message) done() spool.Set {
 	}
 	return s
 }
-
-// place is the identity of a message's content, as agents and reports name it.
-func place(file uint64, n uint32) slot.Ref { return slot.Ref{File: file, Slot: n} }

@@ -55,6 +55,14 @@ func (q *Queue) alive(ref slot.Ref) bool {
 	return c != nil && !c.dead.has(ref.Slot)
 }
 
+// Finished says whether the message is known to be over.
+func (q *Queue) Finished(ref slot.Ref) bool {
+	if c := q.contents[ref.File]; c != nil {
+		return c.dead.has(ref.Slot)
+	}
+	return q.wasFreed(ref.File)
+}
+
 // IsHeld says whether the message is on hold.
 func (q *Queue) IsHeld(ref slot.Ref) bool {
 	c := q.contents[ref.File]
