@@ -35,7 +35,7 @@ var victims = []struct {
 	name       string
 	duplicates int
 }{
-	{"cleanup", 0}, {"qmgr", 0}, {"smtpd", 0}, {"bounce", 0},
+	{"cleanup", 0}, {"qmgr", 0}, {"smtpd", 0}, {"bounce", 0}, {"master", 0},
 	{"smtp", 50 * inHand}, {"local", inHand}, {all, 51 * inHand},
 }
 
@@ -106,8 +106,9 @@ func newWorld(t *testing.T, lines ...string) *world {
 		return ""
 	}})
 	w.slow.Do(sink.Behaviour{Dot: func(*sink.Mail) string { time.Sleep(30 * time.Millisecond); return "" }})
-	w.good.Handle(false, w.found)
-	w.slow.Handle(false, w.found)
+	found := func(m *sink.Mail) { m.Tell(&w.l) }
+	w.good.Handle(false, found)
+	w.slow.Handle(false, found)
 	w.back.Reports()
 	w.Instance = instance.New(t, append([]string{
 		"transport_maps = inline:{ {good.test=smtp:" + w.good.NextHop() + "} {slow.test=smtp:" + w.slow.NextHop() + "} {back.test=smtp:" + w.back.NextHop() + "} }",
@@ -115,12 +116,6 @@ func newWorld(t *testing.T, lines ...string) *world {
 		fmt.Sprintf("default_process_limit = %d", inHand), "smtpd_client_connection_count_limit = 0",
 	}, lines...)...)
 	return w
-}
-
-func (w *world) found(m *sink.Mail) {
-	for _, r := range m.Recipients {
-		w.l.Found(r, m.Content)
-	}
 }
 
 // drain waits until nothing is queued, pushing what is deferred, and accounts for all.
@@ -156,10 +151,14 @@ func TestRandomKills(t *testing.T) {
 		load.Go(func() { acked.Store(int64(source.Load(ctx, w.Addr, 6, &w.l, x.next))) })
 		w.sent(x, 10+random.IntN(80))
 		time.Sleep(time.Duration(random.IntN(20000)) * time.Microsecond) // the moment is the test's subject
-		if victim.name == all {
+		switch victim.name {
+		case all:
 			w.Kill()
 			w.Start()
-		} else {
+		case "master": // the others finish what they have, and the next master waits for them
+			w.KillMaster()
+			w.Start()
+		default:
 			w.KillOne(victim.name)
 		}
 		w.sent(x, random.IntN(20))

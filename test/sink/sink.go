@@ -110,9 +110,7 @@ func (s *Sink) Reports() {
 			s.ledger.Bounced(id, failed...)
 			return
 		}
-		for _, r := range m.Recipients {
-			s.ledger.Found(r, m.Content)
-		}
+		m.Tell(s.ledger)
 	})
 }
 
@@ -207,11 +205,19 @@ func (s *Sink) take(m *Mail) {
 		f(m)
 		return
 	}
-	if s.ledger == nil {
-		return
+	if s.ledger != nil {
+		m.Tell(s.ledger)
 	}
+}
+
+// Tell enters the delivery to each recipient.
+func (m *Mail) Tell(l *ledger.Ledger) {
 	for _, r := range m.Recipients {
-		s.ledger.Found(r, m.Content)
+		if m.ID == "" {
+			l.Found(r, m.Content)
+		} else {
+			l.Delivered(m.ID, r, m.Sum)
+		}
 	}
 }
 
