@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"net"
@@ -164,16 +165,23 @@ func (a *agent) put(o *outgoing, buf []byte) ([]byte, error) {
 	o.req.CRC = crc32.Checksum(b, castagnoli)
 	if len(b) <= proto.InlineMax {
 		o.req.Inline, o.req.Content = true, b
-		a.conn.Send(proto.TypeDeliver, o.req)
-	} else {
-		f, err := sealed(b)
-		if err != nil {
-			return buf, err
-		}
-		defer f.Close()
-		return buf, a.sendFile(o.req, f)
+		return buf, tooLarge(a.conn.Send(proto.TypeDeliver, o.req))
 	}
-	return buf, nil
+	f, err := sealed(b)
+	if err != nil {
+		return buf, err
+	}
+	defer f.Close()
+	return buf, a.sendFile(o.req, f)
+}
+
+// tooLarge is the error of a Send that says nothing about the connection; the others
+// are heard by read.
+func tooLarge(err error) error {
+	if errors.Is(err, ipc.ErrTooLarge) {
+		return err
+	}
+	return nil
 }
 
 func (a *agent) sendFile(req *proto.Deliver, f *os.File) error {
@@ -181,7 +189,9 @@ func (a *agent) sendFile(req *proto.Deliver, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	return raw.Control(func(fd uintptr) { a.conn.SendFDs(proto.TypeDeliver, req, int(fd)) })
+	var sent error
+	err = raw.Control(func(fd uintptr) { sent = a.conn.SendFDs(proto.TypeDeliver, req, int(fd)) })
+	return errors.Join(err, tooLarge(sent))
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -81,7 +81,7 @@ func (m *manager) expire(msg *message) {
 	}
 	m.log.Event(maillog.Expired{Queue: msg.Envelope.ID, From: msg.Envelope.Sender, Forced: msg.State.Expired})
 	for i := range msg.rcpts {
-		if r := &msg.rcpts[i]; r.state == deferred || r.state == resting {
+		if r := &msg.rcpts[i]; r.state == deferred && r.mayFail || r.state == resting {
 			r.state, r.status.Class = failed, mail.Bounced
 		}
 	}
@@ -94,11 +94,19 @@ func (m *manager) delayed(msg *message) bool {
 		msg.count(deferred) > 0 && m.spool.Now().Sub(msg.State.Since) >= w
 }
 
-// report gives recipients to bounce, as one delivery.
+// report gives recipients to bounce, as one delivery, or as several when what is to
+// be said of them fills more than a frame.
 func (m *manager) report(msg *message, kind string, numbers []uint32) {
-	rs := make([]sched.Recipient, len(numbers))
-	for i, n := range numbers {
-		rs[i] = sched.Recipient{Index: n, Transport: bounceService, NextHop: kind}
+	rs := make([]sched.Recipient, 0, len(numbers))
+	size := 0
+	for _, n := range numbers {
+		r, st := &msg.Envelope.Recipients[n], &msg.rcpts[n].status
+		size += len(r.Address) + len(r.Original) + len(r.ORCPT) + len(st.Text) + len(st.Diag) + len(st.RemoteMTA) + 64
+		if size > frameMax && len(rs) > 0 {
+			m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: sched.Deferred, Recipients: rs})
+			rs, size = rs[:0], 0
+		}
+		rs = append(rs, sched.Recipient{Index: n, Transport: bounceService, NextHop: kind})
 	}
 	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: sched.Deferred, Recipients: rs})
 }
@@ -141,9 +149,11 @@ func (m *manager) quarantine(msg *message) {
 }
 
 // reroute resolves every recipient anew that is not in hand. What waits comes back
-// to conclude, which schedules it again.
+// to conclude, which schedules it again. Reports have but one way.
 func (m *manager) reroute() {
 	for _, msg := range m.active {
-		m.machine.Withdraw(m.now(), msg.id)
+		if msg.count(trying) > 0 {
+			m.machine.Withdraw(m.now(), msg.id)
+		}
 	}
 }

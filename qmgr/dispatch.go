@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,10 @@ func (m *manager) deliver(a sched.Action) bool {
 		m.machine.Result(m.now(), a.Entry, sched.HopResult{OK: true})
 		return true
 	}
+	if a.Recipients = wanted(msg, a); len(a.Recipients) == 0 {
+		m.machine.Result(m.now(), a.Entry, sched.HopResult{OK: true})
+		return true
+	}
 	if !m.spool.Reserve(msg.Message, len(left)) {
 		return false
 	}
@@ -89,6 +94,30 @@ func (m *manager) deliver(a sched.Action) bool {
 	}
 	ag.send(m.request(d, a.NextHop), msg.Message)
 	return true
+}
+
+// wanted leaves out who was finished meanwhile by a message that takes him over.
+func wanted(msg *message, a sched.Action) []uint32 {
+	state := trying
+	switch {
+	case a.Transport != bounceService:
+	case a.NextHop == reportFailure:
+		state = failed
+	default:
+		return a.Recipients
+	}
+	for i, n := range a.Recipients {
+		if msg.rcpts[n].state != state {
+			rest := slices.Clone(a.Recipients[:i])
+			for _, n := range a.Recipients[i+1:] {
+				if msg.rcpts[n].state == state {
+					rest = append(rest, n)
+				}
+			}
+			return rest
+		}
+	}
+	return a.Recipients
 }
 
 // request says to the agent what is to be done; the content is added by the

@@ -90,6 +90,10 @@ func (j *journal) read(m *manager) error {
 func (m *manager) cleanupUp(name string, j *journal, hello *proto.JournalHello) {
 	delete(m.known, name)
 	m.cleanup = j
+	if len(m.free) > 0 {
+		go j.conn.Send(proto.TypeFreed, &proto.Freed{Names: m.free})
+		m.free = nil
+	}
 	m.inherit(j, hello)
 }
 
@@ -169,10 +173,13 @@ func (m *manager) after(d time.Duration, f func()) {
 	time.AfterFunc(d, func() { m.post(f) })
 }
 
-// freed tells cleanup that a file of incoming/ may be written anew.
+// freed tells cleanup that a file of incoming/ may be written anew. One that is not
+// there hears of it as soon as it is: it may have looked at the file before.
 func (m *manager) freed(name string) {
+	m.free = append(m.free, name)
 	if m.cleanup != nil {
-		go m.cleanup.conn.Send(proto.TypeFreed, &proto.Freed{Names: []string{name}})
+		go m.cleanup.conn.Send(proto.TypeFreed, &proto.Freed{Names: m.free})
+		m.free = nil
 	}
 }
 

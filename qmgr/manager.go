@@ -59,6 +59,7 @@ type manager struct {
 	lost    map[string][]*delivery         // what a dead bounce or local had in hand, until cleanup is drained
 
 	cleanup  *journal
+	free     []string        // files that no cleanup was told of
 	known    map[string]bool // partners that were given to us and have not greeted yet
 	started  bool            // every living agent has said hello and the old journal is read
 	deadline time.Time       // after which the silent ones are killed

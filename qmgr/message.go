@@ -125,7 +125,13 @@ func (m *message) pass(now time.Time) {
 // groups files every unfinished recipient, those with the same fate together. now
 // and next are spool time: next is when what was deferred is due by the rule.
 func (m *message) groups(now, next time.Time) []spool.Group {
+	type fate struct {
+		due      int64
+		attempts uint32
+		status   mail.Status
+	}
 	var gs []spool.Group
+	at := map[fate]int{}
 	for i := range m.rcpts {
 		r := &m.rcpts[i]
 		due, attempts := r.due, r.attempts
@@ -143,11 +149,11 @@ func (m *message) groups(now, next time.Time) []spool.Group {
 		if r.tried {
 			attempts++
 		}
-		k := 0
-		for k < len(gs) && !(gs[k].Due.Equal(due) && gs[k].Attempts == attempts && gs[k].Status == r.status) {
-			k++
-		}
-		if k == len(gs) {
+		f := fate{due.UnixNano(), attempts, r.status}
+		k, ok := at[f]
+		if !ok {
+			k = len(gs)
+			at[f] = k
 			gs = append(gs, spool.Group{Due: due, Attempts: attempts, Status: r.status})
 		}
 		gs[k].Recipients = append(gs[k].Recipients, uint32(i))

@@ -7,7 +7,9 @@ import (
 
 	"postrider/lib/address"
 	"postrider/lib/config"
+	"postrider/lib/ipc"
 	"postrider/lib/mail"
+	"postrider/lib/proto"
 	"postrider/lib/sched"
 	"postrider/lib/table"
 )
@@ -29,6 +31,13 @@ var builtin = map[string]bool{"error": true, "discard": true}
 
 // served are the commands of master.cf that an agent of ours carries out.
 var served = map[string]string{"smtp": "smtp", "local": "local", "bounce": "bounce"}
+
+// Bounds that keep a delivery within a frame: recipients of one, whatever the
+// configuration says, and bytes of what a report says of its recipients.
+const (
+	recipientsMax = 800
+	frameMax      = ipc.MaxFrame - proto.InlineMax - 64<<10
+)
 
 // bounceInHand is how many reports are written at once.
 const bounceInHand = 20
@@ -88,6 +97,9 @@ func transport(c *config.Config, v config.Service) (sched.Transport, error) {
 		RecipientLimit:     c.TransportInt(v.Name, "destination_recipient_limit"),
 		CohortLimit:        float64(c.TransportInt(v.Name, "destination_concurrency_failed_cohort_limit")),
 		RetryTime:          c.Duration("transport_retry_time"),
+	}
+	if t.RecipientLimit <= 0 || t.RecipientLimit > recipientsMax {
+		t.RecipientLimit = recipientsMax
 	}
 	var err error
 	for suffix, to := range map[string]*sched.Feedback{
