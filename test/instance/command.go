@@ -30,19 +30,22 @@ func (i *Instance) Run(program string, args ...string) Result {
 // RunWith is Run with standard input.
 func (i *Instance) RunWith(stdin, program string, args ...string) Result {
 	i.t.Helper()
-	return i.RunAs(i.cred, stdin, program, args...)
+	r, err := i.Try(stdin, program, args...)
+	if err != nil {
+		i.t.Fatalf("%s: %v", program, err)
+	}
+	return r
 }
 
-// RunAs is RunWith as another user; nil is the caller.
-func (i *Instance) RunAs(cred *syscall.Credential, stdin, program string, args ...string) Result {
-	i.t.Helper()
+// Try is RunWith for any goroutine: an error says that the program could not be run.
+func (i *Instance) Try(stdin, program string, args ...string) (Result, error) {
 	cmd := exec.Command(filepath.Join(i.Bin, program), args...)
 	cmd.Env = []string{"MAIL_CONFIG=" + i.Conf, "PATH=" + i.Bin + ":/usr/bin:/bin", "TZ=UTC"}
 	cmd.Dir = "/"
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: i.cred}
 	cmd.WaitDelay = Patience
 	err := cmd.Start()
 	if err == nil {
@@ -52,9 +55,9 @@ func (i *Instance) RunAs(cred *syscall.Credential, stdin, program string, args .
 	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		i.t.Fatalf("%s: %v", program, err)
+		return Result{}, err
 	}
-	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}, nil
 }
 
 // Must is Run for a command that has to succeed; it returns standard output.

@@ -118,6 +118,21 @@ func newWorld(t *testing.T, lines ...string) *world {
 	return w
 }
 
+// submit is load by sendmail, which works whoever was killed.
+func (w *world) submit(ctx context.Context, next func() *source.Message) {
+	for ctx.Err() == nil {
+		m := next()
+		w.l.Attempt(m.ID, ledger.Hash(m.Content), m.Recipients...)
+		in := strings.ReplaceAll(string(m.Content), "\r\n", "\n")
+		r, err := w.Try(in, "sendmail", append([]string{"-i", "-f", m.Sender, "--"}, m.Recipients...)...)
+		if err == nil && r.Code == 0 {
+			w.l.Acked(m.ID, m.Recipients...)
+		} else {
+			w.l.Unknown(m.ID, m.Recipients...)
+		}
+	}
+}
+
 // drain waits until nothing is queued, pushing what is deferred, and accounts for all.
 func (w *world) drain() ledger.Verdict {
 	w.Await("an empty queue", func() bool {
@@ -149,6 +164,7 @@ func TestRandomKills(t *testing.T) {
 		var load sync.WaitGroup
 		var acked atomic.Int64
 		load.Go(func() { acked.Store(int64(source.Load(ctx, w.Addr, 6, &w.l, x.next))) })
+		load.Go(func() { w.submit(ctx, x.next) })
 		w.sent(x, 10+random.IntN(80))
 		time.Sleep(time.Duration(random.IntN(20000)) * time.Microsecond) // the moment is the test's subject
 		switch victim.name {

@@ -114,6 +114,7 @@ func TestCleanup(t *testing.T) {
 	x := &traffic{random: rand.New(rand.NewPCG(1, 2))}
 	var load sync.WaitGroup
 	load.Go(func() { source.Load(ctx, w.Addr, 4, &w.l, x.next) })
+	load.Go(func() { w.submit(ctx, x.next) })
 	for range 5 {
 		w.sent(x, 20)
 		w.KillOne("cleanup")
