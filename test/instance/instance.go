@@ -105,6 +105,9 @@ func create(t testing.TB, bin string, cred *syscall.Credential, lines []string) 
 	}
 	i.write()
 	t.Cleanup(func() {
+		if e := i.Stderr(); strings.Contains(e, "panic: ") || strings.Contains(e, "DATA RACE") || strings.Contains(e, "fatal error: ") {
+			t.Error("a program crashed")
+		}
 		if t.Failed() {
 			if !i.Exited() {
 				t.Logf("the queue:\n%s", tail(i.Run("postqueue", "-p").Stdout, 4000))
