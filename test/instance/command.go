@@ -39,13 +39,27 @@ func (i *Instance) RunWith(stdin, program string, args ...string) Result {
 
 // Try is RunWith for any goroutine: an error says that the program could not be run.
 func (i *Instance) Try(stdin, program string, args ...string) (Result, error) {
+	return i.try(i.cred, stdin, program, args...)
+}
+
+// RunAs is RunWith as another user.
+func (i *Instance) RunAs(cred *syscall.Credential, stdin, program string, args ...string) Result {
+	i.t.Helper()
+	r, err := i.try(cred, stdin, program, args...)
+	if err != nil {
+		i.t.Fatalf("%s: %v", program, err)
+	}
+	return r
+}
+
+func (i *Instance) try(cred *syscall.Credential, stdin, program string, args ...string) (Result, error) {
 	cmd := exec.Command(filepath.Join(i.Bin, program), args...)
 	cmd.Env = []string{"MAIL_CONFIG=" + i.Conf, "PATH=" + i.Bin + ":/usr/bin:/bin", "TZ=UTC"}
 	cmd.Dir = "/"
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: i.cred}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	cmd.WaitDelay = Patience
 	err := cmd.Start()
 	if err == nil {
