@@ -20,7 +20,6 @@ type committer struct {
 	enc      *slot.Encoder
 	messages int         // in the file
 	quick    bool        // the file was not written in advance
-	before   uint64      // number of the file before this
 	seals    []slot.Seal // ends of files that no synced record tells of yet
 	cut      bool        // one of them cuts a file that failed
 	started  bool        // OnDurable may be called
@@ -155,7 +154,7 @@ func (c *committer) answer(err error) {
 	if err == nil {
 		for _, a := range c.batch {
 			if a.maildrop != "" {
-				c.j.names.add(a.maildrop, a.ref, a.ref.File)
+				c.j.names.add(a.maildrop, a.ref)
 			}
 		}
 	}
@@ -174,11 +173,10 @@ func (c *committer) answer(err error) {
 // again, and a fresh file says where it ends, before anybody hears of it.
 func (c *committer) failed(err error) {
 	_, durable := c.enc.Batch()
-	h := c.enc.Header()
 	c.j.o.Logf("journal: %s could not be written or synced: %v; it ends at its byte %d and is not used again", c.name, err, durable)
 	c.cutOff(durable)
 	c.f.Close() // its error adds nothing
-	c.f, c.before = nil, h.Number
+	c.f = nil
 	if again := c.begin(); again != nil {
 		c.lost = again
 		c.answer(fmt.Errorf("%w: %w; then %w", ErrUnknown, err, again))
@@ -211,7 +209,7 @@ func (c *committer) rotate() {
 	if err := c.f.Close(); err != nil { // all of it is synced
 		c.j.o.Logf("journal: close: %v", err)
 	}
-	c.f, c.before = nil, h.Number
+	c.f = nil
 	if err := c.begin(); err != nil {
 		c.lost = err
 	}
@@ -234,14 +232,16 @@ func (c *committer) begin() error {
 	const attempts = 3
 	j := c.j
 	var err error
-	if j.o.Maildrop != "" { // so that names older than two files cannot come back
+	var names []slot.Name
+	if j.o.Maildrop != "" { // so that no other name can come back
+		names = j.names.list()
 		if err = j.o.FS.SyncDir(j.o.Maildrop); err != nil {
 			c.tried = j.o.Now()
 			return fmt.Errorf("journal: %w", err)
 		}
 	}
 	for range attempts {
-		if err = c.fresh(); err == nil {
+		if err = c.fresh(names); err == nil {
 			return nil
 		}
 		j.o.Logf("journal: cannot begin a file: %v", err)
@@ -250,7 +250,7 @@ func (c *committer) begin() error {
 	return fmt.Errorf("journal: cannot begin a file: %w", err)
 }
 
-func (c *committer) fresh() (err error) {
+func (c *committer) fresh(names []slot.Name) (err error) {
 	j := c.j
 	name, spare := j.k.pop()
 	flag := os.O_RDWR
@@ -280,7 +280,7 @@ func (c *committer) fresh() (err error) {
 		c.enc.Reset(h)
 	}
 	c.f, c.name, c.quick, c.messages = f, name, !spare, 0
-	urgent, err := c.prelude()
+	urgent, err := c.prelude(names)
 	if err == nil && urgent {
 		if err = c.sync(); err != nil {
 			c.cutOff(slot.DataStart)
@@ -298,9 +298,9 @@ func (c *committer) fresh() (err error) {
 }
 
 // prelude puts the first records into the encoder: the ends of earlier files and
-// the names whose records are about to be out of reach. urgent says that they
-// are to be synced before anything else happens.
-func (c *committer) prelude() (urgent bool, err error) {
+// the names of files that are not yet removed for certain. urgent says that they are to
+// be synced before anything else happens.
+func (c *committer) prelude(old []slot.Name) (urgent bool, err error) {
 	if len(c.seals) > 0 && !mutant.On(mutant.NoSeal) {
 		r := slot.Record{Type: slot.TypeSeal, Envelope: slot.AppendSeals(nil, c.seals)}
 		if err := c.enc.Append(&r); err != nil {
@@ -310,8 +310,6 @@ func (c *committer) prelude() (urgent bool, err error) {
 		// does, and readers must not go past its end.
 		urgent = c.cut
 	}
-	number := c.enc.Header().Number
-	old := c.j.names.before(c.before)
 	if len(old) == 0 {
 		return urgent, nil
 	}
@@ -320,9 +318,6 @@ func (c *committer) prelude() (urgent bool, err error) {
 		return urgent, fmt.Errorf("%d files in %s wait to be removed: %w", len(old), c.j.o.Maildrop, err)
 	} else if err != nil {
 		return urgent, err
-	}
-	for _, n := range old {
-		c.j.names.add(n.Name, n.Ref, number)
 	}
 	return true, nil
 }

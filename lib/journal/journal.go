@@ -126,9 +126,6 @@ func Open(o Options) (*Journal, error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	j.c.j = j
-	if n := len(last); n > 0 {
-		j.c.before = last[n-1].header.Number
-	}
 	if err := j.c.begin(); err != nil {
 		return nil, err
 	}

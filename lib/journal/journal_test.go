@@ -841,6 +841,47 @@ func TestMaildropRemovalIsDurable(t *testing.T) {
 	}
 }
 
+// A name whose file is removed while the file of the journal that has it ends, and is
+// freed at once because its mail is delivered, does not come back with a power cut.
+func TestMaildropNameOfFreedFile(t *testing.T) {
+	for seed := range uint64(20) {
+		m := newDisk(t, seed)
+		if _, err := m.OpenFile("maildrop/D1", os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.SyncDir("maildrop"); err != nil {
+			t.Fatal(err)
+		}
+		j := open(t, m, func(o *Options) { o.FileSize = 20 << 10 })
+		msg := message("FIRST", 10)
+		msg.Envelope.Replaces.Maildrop = "D1"
+		want, err := submit(j, msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := nameOf(t, m, want.File)
+		for i := 0; j.Durable().File == want.File; i++ {
+			if _, err := submit(j, message(fmt.Sprintf("I%d", i), 3000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := m.Remove("maildrop/D1"); err != nil {
+			t.Fatal(err)
+		}
+		j.Forget("D1")
+		free(t, m, name)
+		j.Recycle(strings.TrimPrefix(name, "incoming/"))
+		m.PowerCut()
+		j.Close()
+		_, err = m.Stat("maildrop/D1")
+		j = open(t, m, nil)
+		if _, ok := j.SeenMaildrop("D1"); err == nil && !ok {
+			t.Fatalf("seed %d: it is back and nobody knows it", seed)
+		}
+		j.Close()
+	}
+}
+
 // A name that a dead writer left in the cache counts only once it is durable.
 func TestMaildropNameOfDeadWriter(t *testing.T) {
 	for seed := range uint64(20) {

@@ -5,43 +5,38 @@ import (
 	"os"
 	"sync"
 
+	"postrider/lib/disk"
 	"postrider/lib/mail"
 	"postrider/lib/slot"
 )
 
 // names are the files of maildrop/ that are in the journal already and may
-// still, or again after a power cut, be in maildrop/. Records of them are kept
-// within the last two files that hold anything: removals are durable before a
-// file is begun, and what was not removed by then is written again there, before
-// its first message, when the record would be out of reach otherwise.
+// still, or again after a power cut, be in maildrop/. Records of them are in the
+// file being written, or in the one before: removals are durable before a file is
+// begun, and what was not removed by then is written again there, before its first
+// message. For the file before may be freed, and written anew, while the removal is
+// still on its way.
 type names struct {
 	mu  sync.Mutex
-	all map[string]seen
+	all map[string]slot.Ref
 }
 
-type seen struct {
-	ref slot.Ref
-	in  uint64 // the file whose record names it
-}
-
-func (n *names) add(name string, ref slot.Ref, in uint64) {
+func (n *names) add(name string, ref slot.Ref) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.all == nil {
-		n.all = map[string]seen{}
+		n.all = map[string]slot.Ref{}
 	}
-	n.all[name] = seen{ref, in}
+	n.all[name] = ref
 }
 
-// before returns the names whose records are in files numbered below file.
-func (n *names) before(file uint64) []slot.Name {
+// list returns all names.
+func (n *names) list() []slot.Name {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var out []slot.Name
-	for name, s := range n.all {
-		if s.in < file {
-			out = append(out, slot.Name{Name: name, Ref: s.ref})
-		}
+	for name, ref := range n.all {
+		out = append(out, slot.Name{Name: name, Ref: ref})
 	}
 	return out
 }
@@ -51,8 +46,8 @@ func (n *names) before(file uint64) []slot.Name {
 func (j *Journal) SeenMaildrop(name string) (slot.Ref, bool) {
 	j.names.mu.Lock()
 	defer j.names.mu.Unlock()
-	s, ok := j.names.all[name]
-	return s.ref, ok
+	ref, ok := j.names.all[name]
+	return ref, ok
 }
 
 // Forget says that the file name is removed from maildrop/.
@@ -146,11 +141,14 @@ func (n *names) read(j *Journal, o oldFile, ends map[uint64]int64, there map[str
 	}
 	defer f.Close()
 	size, sealed := ends[o.header.Number]
+	// Rather a message twice than one that is nowhere.
+	again := func(err error) error {
+		j.o.Logf("journal: %v: files in %s that it has already may be sent again", err, j.o.Maildrop)
+		return nil
+	}
 	if !sealed {
 		if err := f.Sync(); err != nil {
-			// Rather a message twice than one that is nowhere.
-			j.o.Logf("journal: %v: files in %s that it has already may be sent again", err, j.o.Maildrop)
-			return nil
+			return again(err)
 		}
 		if size, err = f.Size(); err != nil {
 			return err
@@ -170,7 +168,12 @@ func (n *names) read(j *Journal, o oldFile, ends map[uint64]int64, there map[str
 		case r.Type == slot.TypeMessage && r.Flags&slot.FlagMaildrop != 0:
 			e, err := mail.DecodeEnvelope(r.Envelope)
 			if err == nil && there[e.Replaces.Maildrop] {
-				n.add(e.Replaces.Maildrop, r.Ref, o.header.Number)
+				if !sealed {
+					if err := disk.Rewrite(f, r.Offset, r.End()); err != nil {
+						return again(err)
+					}
+				}
+				n.add(e.Replaces.Maildrop, r.Ref)
 			}
 		case r.Type == slot.TypeNames:
 			list, err := slot.DecodeNames(r.Envelope)
@@ -179,7 +182,7 @@ func (n *names) read(j *Journal, o oldFile, ends map[uint64]int64, there map[str
 			}
 			for _, name := range list {
 				if there[name.Name] {
-					n.add(name.Name, name.Ref, o.header.Number)
+					n.add(name.Name, name.Ref)
 				}
 			}
 		}
