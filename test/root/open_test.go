@@ -25,9 +25,9 @@ func TestOpenNothing(t *testing.T) {
 	t.Parallel()
 	far := sink.New(t, nil)
 	_, port, _ := net.SplitHostPort(far.Addr)
-	// The name is found in /etc/hosts, by sender and receiver.
+	// The name is found in /etc/hosts.
 	i := system(t, "transport_maps = inline:{ {sink.test = smtp:[localhost]:"+port+"} {other.test = smtp:"+far.NextHop()+"} }",
-		"smtpd_peername_lookup = yes")
+		"smtpd_peername_lookup = yes") // no effect before smtpd looks names up
 	i.Start()
 	daemons(t, i)
 	agents := trace(t, i, append(i.PIDs("smtpd"), i.PIDs("smtp")...)...)

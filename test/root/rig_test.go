@@ -106,7 +106,8 @@ func makeHouse(programs string) (err error) {
 			os.Symlink(filepath.Join(programs, name), filepath.Join(h.bin, name))
 		}
 	}
-	os.Symlink("master", h.bin+"/postrider")
+	os.Symlink("master", h.bin+"/postrider") // as make does
+	os.Symlink("sendmail", h.bin+"/mailq")
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s -w -X postrider/lib/config.DefaultDir="+h.conf, "-o", h.bin+"/postdrop", "postrider/cmd/postdrop")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
