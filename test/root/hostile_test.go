@@ -76,7 +76,7 @@ func TestHostileCaller(t *testing.T) {
 		"a foreign -c":           {x: execution{Args: []string{"postdrop", "-c", foreign}, Env: conf}, says: "alternate_config_directories", want: refused},
 		"by way of one allowed":  {x: execution{Args: []string{"postdrop", "-c", i.Conf + "/../../" + filepath.Base(foreign)}}, says: "alternate_config_directories", want: refused},
 		"a relative one":         {x: execution{Args: []string{"postdrop", "-c", "."}, Env: conf}, says: "alternate_config_directories", want: refused},
-		"an empty one":           {x: execution{Args: argv, Env: []string{"MAIL_CONFIG="}}, want: refused}, // the default, which has no queue
+		"an empty one":           {x: execution{Args: argv, Env: []string{"MAIL_CONFIG="}}, want: refused}, // the default, whose queue there is not
 		"file size 0":            {x: execution{Args: argv, Env: conf, Limits: []limit{{unix.RLIMIT_FSIZE, 0}}}, want: refused},
 		"file size 1 MB":         {x: execution{Args: argv, Env: conf, Limits: []limit{{unix.RLIMIT_FSIZE, 1 << 20}}}, in: large.Bytes(), want: refused},
 		"3 files":                {x: execution{Args: argv, Env: conf, Limits: []limit{{unix.RLIMIT_NOFILE, 3}}}, want: refused},

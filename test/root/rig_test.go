@@ -187,7 +187,7 @@ func system(t *testing.T, lines ...string) *instance.Instance {
 	house.mu.Lock()
 	defer house.mu.Unlock()
 	house.allow = append(house.allow, i.Conf)
-	text := "alternate_config_directories = " + strings.Join(house.allow, " ") + "\n"
+	text := "alternate_config_directories = " + strings.Join(house.allow, " ") + "\nqueue_directory = /nonexistent\n"
 	if err := os.WriteFile(house.conf+"/main.cf.new", []byte(text), 0644); err != nil {
 		t.Fatal(err)
 	}
