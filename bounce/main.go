@@ -8,6 +8,7 @@ import (
 
 	"postrider/lib/agent"
 	"postrider/lib/daemon"
+	"postrider/lib/lockdown"
 	"postrider/lib/mail"
 )
 
@@ -35,6 +36,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		}
 	})
 	d.OnReload(func() { b.set.Store(newSettings(d)) })
+	d.Shut(lockdown.Doors{})
 	d.Ready()
 
 	select {

@@ -13,6 +13,7 @@ import (
 	"postrider/lib/daemon"
 	"postrider/lib/disk"
 	"postrider/lib/journal"
+	"postrider/lib/lockdown"
 )
 
 // Main is the program.
@@ -33,6 +34,11 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	if err != nil {
 		return err
 	}
+	d.Shut(lockdown.Doors{Accept: true, Dirs: map[string]lockdown.Access{
+		"incoming": lockdown.Read | lockdown.Write | lockdown.List | lockdown.Create | lockdown.Remove,
+		"content":  lockdown.Read | lockdown.Write | lockdown.List | lockdown.Create | lockdown.Remove,
+		dropDir:    lockdown.Read | lockdown.List | lockdown.Remove,
+	}})
 	d.OnPartner(func(name string, sock *net.UnixConn) {
 		if name == "qmgr" {
 			go daemon.Guard(func() { s.queue.serve(sock) })

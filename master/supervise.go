@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postrider/lib/config"
+	"postrider/lib/lockdown"
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
 )
@@ -140,6 +141,11 @@ func (s *supervisor) begin(signals chan os.Signal, wrong []string) error {
 	s.log.Infof("daemon started -- version %s, configuration %s", c.String("mail_version"), s.dir)
 	for _, l := range wrong {
 		s.log.Warnf("%s", l)
+	}
+	if layers := c.List("daemon_lockdown"); len(layers) > 0 {
+		for _, err := range lockdown.Missing() {
+			s.log.Warnf("%v: daemons are held by their user ids and what else there is", err)
+		}
 	}
 	info, warnings := notes(c)
 	for _, l := range info {

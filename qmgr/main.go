@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"path/filepath"
 	"time"
 
 	"postrider/lib/address"
 	"postrider/lib/daemon"
 	"postrider/lib/disk"
+	"postrider/lib/lockdown"
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
 	"postrider/lib/sched"
@@ -27,6 +29,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	if err != nil {
 		return err
 	}
+	d.Shut(doors(d.Config().String("queue_directory")))
 	for _, name := range d.Partners() {
 		m.known[name] = true
 	}
@@ -49,6 +52,20 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		err = cerr
 	}
 	return err
+}
+
+// doors are the spool without maildrop/. qmgr recycles what cleanup writes, and
+// makes no file there.
+func doors(queue string) lockdown.Doors {
+	const use = lockdown.Read | lockdown.Write | lockdown.List | lockdown.Remove
+	dirs := map[string]lockdown.Access{}
+	for _, name := range []string{"incoming", "content"} {
+		dirs[filepath.Join(queue, name)] = use
+	}
+	for _, name := range []string{"deferred", "hold", "store", "log", "corrupt"} {
+		dirs[filepath.Join(queue, name)] = use | lockdown.Create
+	}
+	return lockdown.Doors{Accept: true, Memory: true, Dirs: dirs}
 }
 
 // newManager opens the spool and sets up the scheduler; no delivery starts before run.

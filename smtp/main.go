@@ -28,6 +28,7 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/daemon"
 	"postrider/lib/dns"
+	"postrider/lib/lockdown"
 	"postrider/lib/maillog"
 )
 
@@ -52,6 +53,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		a.Partner(sock)
 	})
 	d.OnReload(func() { c.env.Store(newEnvironment(d)) })
+	d.Shut(lockdown.Doors{Connect: true})
 	d.Ready()
 
 	select {

@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"postrider/lib/daemon"
+	"postrider/lib/lockdown"
 )
 
 // Main runs the daemon and exits.
 func Main() { daemon.Run("smtpd", serve) }
 
 func serve(ctx context.Context, d *daemon.Daemon) error {
-	_ = time.Now().String() // reads the time zone's file, for Received: headers, while it may
 	s := newServer(d.Log)
 	s.of, s.number = max(d.Of, 1), d.Number
 	s.submit.Lost = func(err error) { d.Log.Warnf("%v", err) }
@@ -35,6 +35,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	}
 	load()
 	d.OnReload(load)
+	d.Shut(lockdown.Doors{Accept: true})
 	d.Ready()
 
 	select {

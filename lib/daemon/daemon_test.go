@@ -241,7 +241,7 @@ func TestLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	if withCgo {
-		logLine(t, m, "warning: cannot give up new privileges")
+		logLine(t, m, "warning: forbid new privileges")
 		logLine(t, m, "warning: cannot set SCHED_BATCH")
 	} else {
 		if !strings.Contains(string(status), "NoNewPrivs:\t1") {

@@ -3,12 +3,16 @@ package daemon
 import (
 	"errors"
 	"net"
+	"os"
+	"slices"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"postrider/lib/ipc"
+	"postrider/lib/lockdown"
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
 )
@@ -25,22 +29,42 @@ func master() (*net.UnixConn, error) {
 	return ipc.FromFD(proto.ControlFD)
 }
 
-// closeDoors gives up what no daemon needs: core files with mail in them, being
-// traced, and new privileges by executing set-uid programs. local, which starts
-// helpers and the commands of users, keeps the last.
-func closeDoors(program string, log *maillog.Logger) {
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		log.Warnf("cannot forbid core files: %v", err)
+// closeDoors gives up, before anything is read, what no daemon needs: core files
+// with mail in them, being traced, and new privileges by executing set-uid
+// programs. local starts the commands of users, which inherit its limits, and
+// may be set-uid. What else a daemon does not need goes with Shut.
+func closeDoors(program string, sock *net.UnixConn, log *maillog.Logger) {
+	steps := []func() error{lockdown.NoTracing, lockdown.NoCore}
+	if program != "local" {
+		peer, err := ipc.PeerOf(sock)
+		own := err == nil && peer.UID == 0 && os.Getuid() != 0 // a user that master chose
+		steps = []func() error{lockdown.NoTracing, func() error { return lockdown.Limits(own) }, lockdown.NoNewPrivileges}
 	}
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		log.Warnf("cannot forbid tracing: %v", err)
+	for _, step := range steps {
+		if err := step(); err != nil {
+			log.Warnf("%v", err)
+		}
 	}
-	if program == "local" {
-		return
-	}
-	// A bit of each thread; later threads inherit it.
-	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
-		log.Warnf("cannot give up new privileges: %v", e)
+}
+
+// Shut shuts all doors of the process but those given (daemon_lockdown). It is
+// called once, before Ready; there is no way back, a reload included: what the
+// daemon needs later comes by descriptor. A layer that the kernel does not have
+// is for master to complain about; any other failure is logged, and the daemon
+// goes on with the layers that hold.
+func (d *Daemon) Shut(doors lockdown.Doors) {
+	_ = time.Now().String() // reads the file of the time zone, while it may
+	layers := []struct {
+		name string
+		shut func(lockdown.Doors) error
+	}{{"landlock", lockdown.Landlock}, {"seccomp", lockdown.Seccomp}}
+	for _, l := range layers {
+		if !slices.Contains(d.Config().List("daemon_lockdown"), l.name) {
+			continue
+		}
+		if err := l.shut(doors); err != nil && !errors.Is(err, lockdown.ErrUnavailable) {
+			d.Log.Warnf("%v; going on without it", err)
+		}
 	}
 }
 

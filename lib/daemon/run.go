@@ -45,7 +45,7 @@ func run(program string, serve func(context.Context, *Daemon) error) int {
 	log := maillog.New("postfix/"+program, maillog.Options{})
 	current.Store(log)
 	defer log.Close()
-	closeDoors(program, log)
+	closeDoors(program, sock, log)
 
 	d, ctx, err := newDaemon(program, sock, log)
 	if errors.Is(err, errStopped) {
