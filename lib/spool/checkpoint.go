@@ -21,6 +21,8 @@ type checkpoints struct {
 	logs   map[uint64]string // log files, by number
 	free   []string          // files that may become logs
 	have   []uint64          // durable checkpoints, at most two, rising
+	top    uint64            // highest number of a bad checkpoint
+	lost   bool              // a log cannot be read: what it said is unknown
 	last   time.Time         // when the last one was begun
 	bytes  int64             // of the log then
 	retry  time.Time         // after a failure

@@ -44,7 +44,11 @@ func (q *Queue) save(name, reason string, f io.ReaderAt, from, to int64) error {
 		return err
 	}
 	defer why.Close()
-	text := fmt.Sprintf("%s\n%s\n", q.Wall(q.clock.spool).UTC().Format(time.RFC3339), reason)
+	now := q.o.Now() // before the clock is started
+	if !q.clock.spool.IsZero() {
+		now = q.Wall(q.clock.spool)
+	}
+	text := fmt.Sprintf("%s\n%s\n", now.UTC().Format(time.RFC3339), reason)
 	if _, err = why.WriteAt([]byte(text), 0); err == nil {
 		err = why.Sync()
 	}
@@ -112,7 +116,12 @@ func (q *Queue) corrupt(ref slot.Ref, id string, kill place, large string, at co
 }
 
 func (q *Queue) saveLarge(id, large, reason string) error {
-	f, err := q.fs.OpenFile(dirContent+"/"+large, os.O_RDONLY, 0)
+	return q.saveFile(id+".content", reason, dirContent+"/"+large)
+}
+
+// saveFile saves a whole file, if it is there.
+func (q *Queue) saveFile(name, reason, file string) error {
+	f, err := q.fs.OpenFile(file, os.O_RDONLY, 0)
 	if notExist(err) {
 		return nil
 	}
@@ -124,7 +133,7 @@ func (q *Queue) saveLarge(id, large, reason string) error {
 	if err != nil {
 		return err
 	}
-	return q.save(id+".content", reason, f, 0, size)
+	return q.save(name, reason, f, 0, size)
 }
 
 // damagedState saves a part of a run that is lost. Whom it was about is found

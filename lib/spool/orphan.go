@@ -88,11 +88,6 @@ func (q *Queue) findOrphans() error {
 	return nil
 }
 
-type newest struct {
-	gen uint32
-	at  place
-}
-
 // orphansIn puts on hold what lives in a content file, has been deferred, and
 // is not in named.
 func (q *Queue) orphansIn(c *contentFile, named *bitmap) error {

@@ -37,6 +37,8 @@ type Queue struct {
 	wal       struct{ clock time.Time } // when spool time was logged last
 	dead      bool                      // closed
 	replaying bool                      // what is dead is not given back yet
+	rebuilt   bool                      // there was no checkpoint at the start
+	strays    []stray                   // state records to be filed then
 	buf       []byte                    // for one state record
 	rbuf      []byte                    // for reading
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"postrider/lib/disk"
@@ -22,8 +23,8 @@ const (
 // Open puts the spool together after whatever ended its last use: it makes
 // what is missing, checks the version, loads the newest good checkpoint and
 // replays the log behind it. The caller holds the lock of the queue
-// directory. Errors: ErrVersion; ErrDamaged when there is no good checkpoint
-// of a spool that has been used; what the disk says.
+// directory. Without a good checkpoint it is rebuilt (rebuild.go). Errors:
+// ErrVersion; what the disk says.
 func Open(o Options) (*Queue, error) {
 	q := &Queue{o: defaults(o), fs: o.FS, events: make(chan func(), 256)}
 	q.files = fileCache{fs: o.FS, open: make(map[uint64]*cachedFile)}
@@ -39,6 +40,9 @@ func Open(o Options) (*Queue, error) {
 	last, offset, err := q.replayAll(fresh)
 	if err != nil {
 		return nil, err
+	}
+	if q.ckpt.lost {
+		q.space.orphans = true
 	}
 	if ignored := q.clock.start(last, offset); ignored > clockStep || ignored < -clockStep {
 		q.o.Logf("the clock moved by %v beyond what counts while the spool was closed: schedule and age go on without it", ignored)
@@ -60,7 +64,12 @@ func Open(o Options) (*Queue, error) {
 	q.bg.start()
 	q.log.c = newCommitter(q.o.MarkSyncDelay, q.post, q)
 	q.beginLog(s)
-	q.snapshot(s.number, q.clock.spool)
+	q.fileStrays()
+	if err := q.writeRuns(); err == nil {
+		q.snapshot(s.number, q.clock.spool)
+	} else {
+		q.ckpt.due, q.ckpt.retry = true, q.clock.spool.Add(retryDelay)
+	}
 	if fresh {
 		q.wait(func() bool { return !q.ckpt.busy })
 		if err := q.writeVersion(); err != nil || len(q.ckpt.have) == 0 {
@@ -136,10 +145,13 @@ func (q *Queue) layout() (fresh bool, err error) {
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("spool: %w", err)
-	case string(b) != versionText:
-		return false, fmt.Errorf("%w: %q; this program knows %q", ErrVersion, strings.TrimSpace(string(b)), strings.TrimSpace(versionText))
+	case string(b) == versionText:
+		return false, nil
+	case !strings.HasPrefix(string(b), versionText[:len(versionText)-2]): // damaged; each file has a version too
+		q.o.Logf("warning: %s is damaged and written anew", versionFile)
+		return false, q.writeVersion()
 	}
-	return false, nil
+	return false, fmt.Errorf("%w: %q; this program knows %q", ErrVersion, strings.TrimSpace(string(b)), strings.TrimSpace(versionText))
 }
 
 func (q *Queue) writeVersion() error {
@@ -177,29 +189,79 @@ func (q *Queue) replayAll(fresh bool) (last time.Time, offset time.Duration, err
 	}
 	slices.Sort(ckpts)
 	found := uint64(0)
+	var bad []uint64
 	for i := len(ckpts) - 1; i >= 0 && found == 0; i-- {
 		n := ckpts[i]
-		if last, offset, err = q.loadCheckpoint(ckptName(n)); err == nil {
-			found = n
-			k.have = append(k.have, n)
-			if i > 0 { // kept until the next one is there
-				k.have = []uint64{ckpts[i-1], n}
+		last, offset, err = q.loadCheckpoint(ckptName(n))
+		if err != nil {
+			if err := q.badCheckpoint(n, err); err != nil {
+				return last, 0, err
 			}
-		} else if !errors.Is(err, ErrDamaged) {
-			return last, 0, err
-		} else {
-			q.o.Logf("warning: %v: using the one before", err)
-			q.fs.Remove(ckptName(n))
+			bad = append(bad, n)
+			continue
+		}
+		found = n
+		k.have = append(k.have, n)
+		if i > 0 { // kept until the next one is there
+			k.have = []uint64{ckpts[i-1], n}
 		}
 	}
-	if found == 0 && !fresh {
-		return last, 0, fmt.Errorf("spool: no good checkpoint in %s/, and its contents cannot be rebuilt without one: %w", dirLog, ErrDamaged)
+	used := found != 0 || !fresh
+	if !used {
+		if used, err = q.hasRuns(); err != nil {
+			return last, 0, err
+		}
+	}
+	if err := q.dropCheckpoints(bad, used && found == 0); err != nil {
+		return last, 0, err
+	}
+	if used && found == 0 {
+		return q.rebuild()
 	}
 	p := replay{q: q, last: last, offset: offset, limit: make(map[uint64]int64)}
 	if err := p.logs(found); err != nil {
 		return last, 0, err
 	}
 	return p.last, p.offset, nil
+}
+
+// badCheckpoint passes over a checkpoint that cannot be used: a power cut may have
+// torn the newest one. One that the disk does not give stays where it is. Another
+// error is returned.
+func (q *Queue) badCheckpoint(n uint64, err error) error {
+	q.ckpt.top = max(q.ckpt.top, n)
+	q.o.Logf("warning: a checkpoint is passed over: %v", err)
+	if errors.Is(err, ErrDamaged) || errors.Is(err, syscall.EIO) {
+		return nil
+	}
+	return err
+}
+
+// dropCheckpoints removes those that were passed over, to corrupt/ when none was good.
+func (q *Queue) dropCheckpoints(bad []uint64, keep bool) error {
+	for _, n := range bad {
+		if keep {
+			err := q.saveFile(fmt.Sprintf("ckpt.%d", n), "no good checkpoint", ckptName(n))
+			if err != nil {
+				q.o.Logf("warning: %v", err)
+				continue
+			}
+		}
+		if err := q.fs.Remove(ckptName(n)); err != nil && !notExist(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasRuns says whether mail was ever deferred here.
+func (q *Queue) hasRuns() (bool, error) {
+	for _, dir := range []string{dirDeferred, dirHold} {
+		if es, err := q.fs.ReadDir(dir); err != nil || len(es) > 0 {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // foundLog takes note of a log file.
@@ -219,6 +281,7 @@ func (q *Queue) foundLog(name string) error {
 		q.ckpt.free = append(q.ckpt.free, name)
 	default:
 		q.o.Logf("warning: %s is left alone: %v", name, err)
+		q.ckpt.lost = true
 	}
 	return nil
 }

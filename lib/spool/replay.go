@@ -19,6 +19,8 @@ type replay struct {
 	offset time.Duration
 	limit  map[uint64]int64 // logs that a later log says end there
 	lost   []slot.Damage    // parts of logs that are lost
+
+	rebuild *rebuild // nil with a checkpoint
 }
 
 // logs replays all logs from number on, in order. What a dead writer left is
@@ -143,6 +145,10 @@ func (p *replay) entry(e *entry) {
 	case entDone:
 		p.done(e)
 	case entPut:
+		if p.rebuild != nil {
+			p.rebuild.put(e)
+			return
+		}
 		if q.wheel.puts = e.gen; q.alive(e.ref) || q.contents[e.ref.File] == nil {
 			p.record(e)
 		}
@@ -195,6 +201,10 @@ func (p *replay) entry(e *entry) {
 			p.done(e)
 		}
 	case entRun:
+		if p.rebuild != nil {
+			q.wheel.number = max(q.wheel.number, e.file+1)
+			return
+		}
 		p.run(e.file, e.of == slot.Hold, e.minute, e.n)
 	}
 }

@@ -55,7 +55,7 @@ func (q *Queue) makeSpare(advance bool) {
 }
 
 func (q *Queue) nextLog() uint64 {
-	n := uint64(1)
+	n := q.ckpt.top + 1
 	for k := range q.ckpt.logs {
 		n = max(n, k+1)
 	}

@@ -174,7 +174,7 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 		if c.dead.has(ref.Slot) {
 			continue
 		}
-		if r := &m.Envelope.Replaces; !t.again && r.ID != "" && len(r.Recipients) > 0 {
+		if r := &m.Envelope.Replaces; (!t.again || q.rebuilt) && r.ID != "" && len(r.Recipients) > 0 {
 			old := slot.Ref{File: r.File, Slot: r.Slot}
 			rs := rising(r.Recipients)
 			if !q.alive(old) {

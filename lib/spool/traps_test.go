@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -486,20 +485,6 @@ func TestSuspectAndCorrupt(t *testing.T) {
 		t.Errorf("corrupt/: %v", c)
 	}
 	r.q.Close()
-}
-
-func TestNoCheckpointLeft(t *testing.T) {
-	r := newRig(t, 1)
-	r.q.Close()
-	es, _ := r.disk.ReadDir(dirLog)
-	for _, e := range es {
-		if strings.HasPrefix(e.Name(), "ckpt.") {
-			r.disk.Flip(dirLog+"/"+e.Name(), 0, 1)
-		}
-	}
-	if _, err := Open(r.o); !errors.Is(err, ErrDamaged) {
-		t.Errorf("opened: %v", err)
-	}
 }
 
 // Red without: evacuate.
