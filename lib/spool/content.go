@@ -96,9 +96,11 @@ func (q *Queue) Finish(m *Message) {
 }
 
 // Done logs that recipients of an unfinished message, by number, are
-// finished. For a message that was deleted meanwhile it does nothing (S8).
+// finished. The message may be one that is not tailed yet: after a restart
+// agents report what an earlier owner had tailed. For a message that was
+// deleted meanwhile it does nothing (S8).
 func (q *Queue) Done(ref slot.Ref, recipients ...uint32) {
-	if len(recipients) == 0 || !q.alive(ref) {
+	if len(recipients) == 0 || q.Finished(ref) {
 		return
 	}
 	rs := rising(recipients)

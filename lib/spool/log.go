@@ -164,11 +164,10 @@ func (l *logWriter) begun(f *logFile, h slot.Header, clock []byte) {
 		l.chain = append(l.chain, l.file)
 	}
 	for _, o := range l.chain {
-		n := o.end
 		if l.failed {
-			n = o.durable // what lies behind is repeated here
+			o.end = o.durable // what lies behind is repeated here
 		}
-		head = appendSeal(head, slot.Log, o.number, n)
+		head = appendSeal(head, slot.Log, o.number, o.end)
 	}
 	head = append(head, clock...)
 	l.file = f

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"postrider/lib/disk"
 	"postrider/lib/slot"
 )
 
@@ -24,7 +25,7 @@ type replay struct {
 }
 
 // logs replays all logs from number on, in order. What a dead writer left is
-// synced before it is relied on.
+// made durable before it is relied on.
 func (p *replay) logs(from uint64) error {
 	var numbers []uint64
 	for n := range p.q.ckpt.logs {
@@ -67,9 +68,6 @@ func (p *replay) log(number uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("spool: what the last program logged is not certain: %w", err)
-	}
 	size, err := f.Size()
 	if err != nil {
 		return err
@@ -82,13 +80,21 @@ func (p *replay) log(number uint64) error {
 	if limited {
 		s.Durable = limit
 	}
+	durable := int64(slot.DataStart) // by the word of its writer
 	for {
 		rec, err := s.Next()
 		if err == io.EOF {
+			if limited {
+				durable = limit
+			}
+			if err := disk.Rewrite(f, durable, min(s.Offset(), size)); err != nil {
+				return fmt.Errorf("spool: what the last program logged is not certain: %w", err)
+			}
 			return nil
 		}
 		var d *slot.Damage
 		if err == nil {
+			durable = max(durable, rec.SyncedBelow)
 			p.names(number, rec)
 			if decodeEntries(rec.Content, p.entry) == nil {
 				continue

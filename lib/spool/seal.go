@@ -3,8 +3,10 @@ package spool
 import (
 	"errors"
 	"io"
+	"os"
 	"slices"
 
+	"postrider/lib/disk"
 	"postrider/lib/slot"
 )
 
@@ -135,15 +137,17 @@ func (q *Queue) cursorFile() uint64 {
 // still says.
 func (q *Queue) wasFreed(n uint64) bool { return q.contents[n] == nil && n <= q.cursorFile() }
 
-// sealContent syncs the file a dead writer left, finds its end and logs it.
+// sealContent finds the end of the file a dead writer left, makes it durable up
+// to there and logs that.
 func (q *Queue) sealContent(n uint64) error {
 	c := q.content(n)
-	f, h, err := openSlotFile(q.fs, dirIncoming+"/"+q.tail.names[n], slot.Content, n)
+	f, err := q.fs.OpenFile(dirIncoming+"/"+q.tail.names[n], os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := f.Sync(); err != nil {
+	h, err := readHeader(f)
+	if err != nil {
 		return err
 	}
 	size, err := f.Size()
@@ -159,10 +163,21 @@ func (q *Queue) sealContent(n uint64) error {
 	if limited {
 		s.Durable = length
 	}
+	durable := c.offset // by the word of its writer
 	for {
-		if _, err := s.Next(); err == io.EOF {
+		rec, err := s.Next()
+		if err == io.EOF {
 			break
 		}
+		if err == nil {
+			durable = max(durable, rec.SyncedBelow)
+		}
+	}
+	if limited {
+		durable = length
+	}
+	if err := disk.Rewrite(f, durable, min(s.Offset(), size)); err != nil {
+		return err
 	}
 	c.name, c.h = q.tail.names[n], h
 	c.sealed, c.length = true, s.Offset()

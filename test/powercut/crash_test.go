@@ -19,7 +19,8 @@ const (
 // crash ends and restarts what it is about, at once, and checks what is there.
 func (w *world) crash(how crash) {
 	w.note("crash %d", how)
-	sure := w.acts // decisions that count for certain
+	sure := w.acts   // decisions that count for certain
+	var told []*fact // what the new qmgr has logged already
 	switch how {
 	case power, everything:
 		sure = w.written
@@ -47,16 +48,23 @@ func (w *world) crash(how crash) {
 		sure = w.written
 		w.q.Close()
 		w.startQmgr()
-		w.reports(open, sure)
+		told = w.reports(open, sure)
 		w.greet()
 	case justCleanup:
 		w.cleanup.killAfter(0)
 		w.heal()
 		w.journal.Close()
-		w.startCleanup()
-		w.greet()
+		if w.startCleanup() {
+			w.greet()
+		}
+		if w.stopped() {
+			return // something else is about to crash anyhow
+		}
 	}
-	w.check(sure, how == power || how == everything)
+	w.check(sure, how)
+	for _, f := range told {
+		f.act = w.act()
+	}
 }
 
 // restart starts both, in either order. When the power failed it may fail again
@@ -91,49 +99,51 @@ func (w *world) halt() {
 	w.q.Close()
 }
 
-// reports is what agents tell a new qmgr before it starts anything: deliveries
-// that the old one did not acknowledge, and those that ended meanwhile.
-func (w *world) reports(open []*work, sure uint64) {
-	for _, l := range w.order {
-		at, seen := w.refs[l.id]
-		for n, r := range l.rcpts {
-			if seen && r.over.act > sure && r.delivered > 0 {
-				w.q.Done(at, uint32(n))
-				r.over = fact{is: true}
-			}
-		}
-	}
+// reports is what agents tell a new qmgr before it starts anything: what the old
+// one may not have written, and deliveries that ended meanwhile.
+func (w *world) reports(open []*work, sure uint64) (told []*fact) {
 	for _, x := range open {
 		for n := range x.rcpts {
-			r := x.l.rcpts[n]
 			if x.rcpts[n].state == trying && w.rnd.IntN(2) == 0 {
 				w.delivered(x.l, uint32(n), x.content)
 			}
-			if r.delivered > 0 && !r.over.is && !x.l.deleted.is {
-				w.q.Done(x.Ref, uint32(n))
+		}
+	}
+	for _, l := range w.order {
+		at, seen := w.refs[l.id]
+		for n, r := range l.rcpts {
+			if seen && r.delivered > 0 && !r.mayRepeat && (!r.over.is || r.over.act > sure) {
+				w.q.Done(at, uint32(n))
 				r.over = fact{is: true}
+				told = append(told, &r.over)
 			}
 		}
 	}
+	return told
 }
 
 // check compares what is in the queue with what has to be: decisions up to sure
-// count, later ones may or may not. What is found is certain from then on.
-func (w *world) check(sure uint64, agentsDied bool) {
+// count, later ones may or may not. What a qmgr finds as it starts is certain from
+// then on, since it synced what it read.
+func (w *world) check(sure uint64, how crash) {
 	w.t.Helper()
 	states++
 	items := w.items()
+	if w.stopped() {
+		return
+	}
 	for id := range items {
 		if w.letters[id] == nil {
 			w.fail("%s came out of nowhere", id)
 		}
 	}
 	for _, l := range w.order {
-		if l.fate == unknown {
+		switch {
+		case l.fate != unknown:
+		case items[l.id] != nil:
+			l.fate = taken
+		case how != justQmgr: // the next cleanup could not find it
 			l.fate = refused
-			if items[l.id] != nil {
-				l.fate = taken
-			}
 		}
 		if l.fate == taken && l.original != nil {
 			for _, n := range l.about {
@@ -142,9 +152,9 @@ func (w *world) check(sure uint64, agentsDied bool) {
 		}
 	}
 	for _, l := range w.order {
-		w.checkLetter(l, items[l.id], sure)
+		w.checkLetter(l, items[l.id], sure, how)
 		for _, r := range l.rcpts {
-			r.mayRepeat = r.mayRepeat || agentsDied && r.delivered > 0 && !r.over.is
+			r.mayRepeat = r.mayRepeat || how <= everything && r.delivered > 0 && !r.over.is
 		}
 	}
 	if es, _ := w.disk.ReadDir("corrupt"); len(es) > 0 {
@@ -152,16 +162,18 @@ func (w *world) check(sure uint64, agentsDied bool) {
 	}
 }
 
-func (w *world) checkLetter(l *letter, it *spool.Item, sure uint64) {
+func (w *world) checkLetter(l *letter, it *spool.Item, sure uint64, how crash) {
 	w.t.Helper()
 	settle := func(f *fact, now bool, what string) {
 		w.t.Helper()
 		if f.is != now && f.act <= sure {
 			w.fail("%s: %s is %v, and must be %v", l.id, what, now, f.is)
 		}
-		*f = fact{is: now}
+		if how != justCleanup {
+			*f = fact{is: now}
+		}
 	}
-	if l.fate == refused {
+	if l.fate != taken {
 		if it != nil {
 			w.fail("%s was refused and is in the queue", l.id)
 		}
@@ -187,11 +199,14 @@ func (w *world) checkLetter(l *letter, it *spool.Item, sure uint64) {
 	}
 	settle(&l.held, it.Queue == spool.InHold, "on hold")
 	c, err := w.q.Cat(it)
-	if err != nil {
-		w.fail("content of %s: %v", l.id, err)
+	var content []byte
+	if err == nil {
+		content, err = io.ReadAll(c)
+		c.Close()
 	}
-	content, err := io.ReadAll(c)
-	c.Close()
+	if w.stopped() {
+		return
+	}
 	if err != nil || !same(l, content) {
 		w.fail("content of %s is not what was sent: %d bytes, %v", l.id, len(content), err)
 	}

@@ -132,10 +132,12 @@ func (w *world) startQmgr() bool {
 // greet is cleanup's hello to qmgr: its files begin at First. Everything that is
 // durable is tailed before anything else happens.
 func (w *world) greet() {
-	w.isDurable(w.journal.Durable())
+	p := w.journal.Durable()
+	w.isDurable(p)
 	if err := w.q.WriterGone(w.journal.First()); err != nil && !w.stopped() {
 		w.fail("sealing the journal: %v", err)
 	}
+	w.q.Durable(p)
 	for w.tail(16) > 0 {
 	}
 }
