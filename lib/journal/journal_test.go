@@ -911,6 +911,37 @@ func TestMaildropNameOfDeadWriter(t *testing.T) {
 	}
 }
 
+// The same when the dead writer's sync had failed: a later sync makes nothing of
+// that durable. Red without disk.Rewrite in names.read.
+func TestMaildropNameAfterFailedSync(t *testing.T) {
+	for seed := range uint64(20) {
+		m := newDisk(t, seed)
+		if _, err := m.OpenFile("maildrop/D1", os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j := open(t, m, nil)
+		wait(t, "two spares", func() bool { j.k.mu.Lock(); defer j.k.mu.Unlock(); return len(j.k.spares) == 2 })
+		msg := message("FIRST", 3000)
+		msg.Envelope.Replaces.Maildrop = "D1"
+		m.Fail(disk.Fault{Op: disk.OpSync, Prefix: "incoming/", Forever: true, Err: syscall.EIO})
+		if _, err := submit(j, msg); !errors.Is(err, ErrUnknown) {
+			t.Fatal(err)
+		}
+		m.Kill()
+		j.Close()
+		m.Heal()
+		j = open(t, m, nil)
+		if _, ok := j.SeenMaildrop("D1"); !ok {
+			t.Fatal("written, read, but not seen")
+		}
+		m.PowerCut()
+		j.Close()
+		if _, ok := survivors(t, m)["FIRST"]; !ok {
+			t.Fatalf("seed %d: the name was seen and the message is lost", seed)
+		}
+	}
+}
+
 // A huge envelope goes into a file that grows for it.
 func TestHugeEnvelope(t *testing.T) {
 	m := newDisk(t, 1)
