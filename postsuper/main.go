@@ -29,13 +29,14 @@ type options struct {
 	Expire    []string `short:"e" sep:"none" placeholder:"ID" help:"Not supported yet: return to the sender."`
 	ExpireAll []string `short:"f" sep:"none" placeholder:"ID" help:"Not supported yet: the same, also from hold."`
 	Requeue   []string `short:"r" sep:"none" placeholder:"ID" help:"Not supported yet: queue again from the start."`
+	Extract   string   `short:"x" placeholder:"OUT" help:"Write every unfinished message, of the queue directory named or the configured one, into the new folder OUT: ID.eml and ID.envelope."`
 	Purge     bool     `short:"p" help:"Accepted: the queue manager purges by itself."`
 	Structure bool     `short:"s" help:"Accepted: the queue manager checks the queue when it starts."`
 	Names     bool     `short:"S" help:"As -s."`
 	Config    string   `short:"c" placeholder:"DIR" help:"Configuration directory (or MAIL_CONFIG)."`
 	Verbose   []bool   `short:"v" help:"Accepted for compatibility."`
 	Help      bool     `help:"Show this help."`
-	Queues    []string `arg:"" optional:"" name:"queue" help:"Only in these queues: incoming, active, deferred, hold."`
+	Queues    []string `arg:"" optional:"" name:"queue" help:"Only in these queues: incoming, active, deferred, hold. With -x: the queue directory."`
 }
 
 // sysexits.
@@ -81,6 +82,13 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 	}
 	if len(o.Expire)+len(o.ExpireAll)+len(o.Requeue) > 0 {
 		return fatal(exUnavailable, "-e, -f and -r are not supported yet; nothing was changed")
+	}
+	if o.Extract != "" {
+		code, err := o.extract(say)
+		if err != nil {
+			return fatal(code, "%v", err)
+		}
+		return code
 	}
 	for _, q := range o.Queues {
 		if !slices.Contains([]string{"incoming", "active", "deferred", "hold"}, q) {
