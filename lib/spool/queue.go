@@ -122,6 +122,7 @@ func (q *Queue) Commit() (more bool) {
 		}
 	}
 	more = q.sweepHold()
+	q.leftoverStep()
 	q.freeStep()
 	if len(q.log.cur.entries) > 0 && now.Sub(q.wal.clock) >= clockLogged {
 		q.logClock()

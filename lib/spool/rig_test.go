@@ -291,7 +291,7 @@ func (w *writer) fresh() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := slot.Header{Kind: slot.Content, Number: w.number, Key: slot.NewKey()}
+	h := slot.Header{Kind: slot.Content, Number: w.number, Key: slot.NewKey(), Created: w.r.wall.UnixMicro()}
 	if err := errors.Join(slot.WriteHeader(w.f, h), w.f.Sync(), w.r.disk.SyncDir(dirIncoming)); err != nil {
 		t.Fatal(err)
 	}

@@ -98,6 +98,7 @@ func (q *Queue) readSeals(number uint64) error {
 // error nothing may be taken for read to its end.
 func (q *Queue) WriterGone(first uint64) error {
 	t := &q.tail
+	t.first = first
 	if err := q.list(); err != nil {
 		return err
 	}

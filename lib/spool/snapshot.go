@@ -21,6 +21,8 @@ type Snapshot struct {
 
 	f    disk.File
 	scan *slot.Scanner
+
+	strict bool // what is damaged is an error
 }
 
 type openItem struct {
@@ -105,6 +107,9 @@ func (s *Snapshot) Next() (*Item, error) {
 			s.done()
 			continue
 		}
+		if s.strict && (err != nil || len(rec.Envelope) < stateHead) {
+			return nil, errNotWhole
+		}
 		if err != nil || s.runs[0].dead.has(rec.Ref.Slot) || len(rec.Envelope) < stateHead {
 			continue
 		}
@@ -114,6 +119,9 @@ func (s *Snapshot) Next() (*Item, error) {
 			continue
 		}
 		st, err := decodeState(rec.Envelope)
+		if err != nil && s.strict {
+			return nil, errNotWhole
+		}
 		if err != nil {
 			continue
 		}
@@ -136,7 +144,7 @@ func (s *Snapshot) Next() (*Item, error) {
 func (s *Snapshot) next() error {
 	v := s.runs[0]
 	f, err := s.q.fs.OpenFile(v.name, 0, 0)
-	if notExist(err) {
+	if notExist(err) && !s.strict {
 		s.done()
 		return nil
 	}

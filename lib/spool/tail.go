@@ -13,6 +13,8 @@ import (
 // tailState is where the journal is read.
 type tailState struct {
 	durable slot.Position // cleanup synced up to here
+	first   uint64        // files below belong to writers that are gone; 0: nobody writes
+	cleared uint64        // first when content/ was last looked through
 	c       *contentFile  // being read
 	f       disk.File
 	scan    *slot.Scanner
