@@ -2,9 +2,9 @@
 // promise of the design on purpose; test/mutation plants them one by one and
 // demands that the test which guards the promise fails.
 //
-// They exist only in programs built with the tag "mutant", and of those only
-// the one that the environment variable POSTRIDER_MUTANT names. In every other
-// build On is the constant false, and the compiler leaves the faults out.
+// They exist only in programs built with the tag "mutant", and of those only the
+// one that the environment variable POSTRIDER_MUTANT, or the linker, names. In
+// every other build On is the constant false, and the compiler leaves them out.
 // The package imports nothing of ours.
 package mutant
 

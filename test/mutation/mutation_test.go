@@ -1,0 +1,111 @@
+// Package mutation tries the tests that guard what must never break: each fault of
+// lib/mutant is planted, alone, and the tests named here must fail; without it the same
+// binaries must pass. A test that cannot fail is worse than none.
+package mutation
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"postrider/lib/mutant"
+)
+
+// guards are the tests that must notice each fault, as "package Test".
+var guards = map[mutant.Fault][]string{
+	mutant.JournalUnsynced: {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall"},
+	mutant.EarlyReply:      {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall"},
+	mutant.NoSeal:          {"lib/journal TestFailedFileIsLeftAlone", "test/powercut TestHistories"},
+	mutant.EarlyMark:       {"qmgr TestMarkFollowsDelivery"},
+	mutant.EarlyFree:       {"lib/spool TestFreeAfterFinishIsDurable", "test/powercut TestHistories"},
+	mutant.TwoStates:       {"lib/spool TestHold", "test/powercut TestHistories"},
+	mutant.LogUnsynced:     {"lib/spool TestDeleteIsFinal", "test/powercut TestHistories"},
+}
+
+func TestMutants(t *testing.T) {
+	tests := map[string]string{} // the regular expression for each package's tests
+	for _, f := range mutant.All {
+		if len(guards[f]) == 0 {
+			t.Errorf("no test guards against %s", f)
+		}
+		for _, g := range guards[f] {
+			dir, name, _ := strings.Cut(g, " ")
+			if !slices.Contains(strings.Split(tests[dir], "|"), name) {
+				tests[dir] = strings.TrimPrefix(tests[dir]+"|"+name, "|")
+			}
+		}
+	}
+	binaries := build(t, tests)
+	for dir, names := range tests {
+		t.Run("none/"+dir, func(t *testing.T) {
+			t.Parallel()
+			out, err := run(binaries, dir, names, "")
+			if err != nil {
+				t.Errorf("with no fault planted: %v\n%s", err, out)
+			}
+			for name := range strings.SplitSeq(names, "|") {
+				if !strings.Contains(out, "--- PASS: "+name+" ") {
+					t.Errorf("%s did not run\n%s", name, out)
+				}
+			}
+		})
+	}
+	for _, f := range mutant.All {
+		for _, g := range guards[f] {
+			t.Run(string(f)+"/"+g, func(t *testing.T) {
+				t.Parallel()
+				dir, name, _ := strings.Cut(g, " ")
+				out, err := run(binaries, dir, name, f)
+				var exit *exec.ExitError
+				if err == nil || !errors.As(err, &exit) || !strings.Contains(out, "--- FAIL: "+name+" ") {
+					t.Errorf("%s does not notice: %v\n%s", g, err, out)
+				}
+			})
+		}
+	}
+}
+
+// build makes the test binaries with the tag. Only what imports lib/mutant is compiled
+// anew.
+func build(t *testing.T, tests map[string]string) string {
+	t.Helper()
+	dirs := []string{"lib"}
+	for dir := range tests {
+		dirs = append(dirs, dir)
+	}
+	for _, dir := range dirs { // so that the cache of go test knows what this depends on
+		err := filepath.WalkDir(filepath.Join("..", "..", filepath.FromSlash(dir)), func(name string, _ fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(name, ".go") {
+				_, err = os.Stat(name)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	to := t.TempDir()
+	args := []string{"test", "-c", "-tags", "mutant", "-o", to + string(filepath.Separator)}
+	for dir := range tests {
+		args = append(args, "postrider/"+dir)
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		t.Fatalf("go %v: %v\n%s", args, err, out)
+	}
+	return to
+}
+
+// run runs tests of a package, in its folder as go test does, with a fault or none.
+func run(binaries, dir, names string, f mutant.Fault) (string, error) {
+	c := exec.Command(filepath.Join(binaries, path.Base(dir)+".test"), "-test.run=^("+names+")$", "-test.short", "-test.v")
+	c.Dir = filepath.Join("..", "..", filepath.FromSlash(dir))
+	c.Env = append(os.Environ(), "POSTRIDER_MUTANT="+string(f))
+	out, err := c.CombinedOutput()
+	return string(out), err
+}
