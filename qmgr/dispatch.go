@@ -26,16 +26,17 @@ type delivery struct {
 
 // dispatch does what the scheduler decided. A delivery for which the log has no
 // room waits, and the others behind it: no attempt starts whose result could not be
-// written down.
+// written down. What ends meanwhile makes room.
 func (m *manager) dispatch() {
-	for len(m.stalled) > 0 {
-		if !m.deliver(m.stalled[0]) {
-			return
-		}
-		m.stalled = m.stalled[1:]
-	}
 	for {
-		a, ok := m.machine.Next()
+		if m.stalled != nil && m.deliver(*m.stalled) {
+			m.stalled = nil
+		}
+		next := m.machine.Next
+		if m.stalled != nil {
+			next = m.machine.Decided
+		}
+		a, ok := next()
 		if !ok {
 			return
 		}
@@ -46,8 +47,7 @@ func (m *manager) dispatch() {
 		switch a.Kind {
 		case sched.Deliver:
 			if !m.deliver(a) {
-				m.stalled = append(m.stalled, a)
-				return
+				m.stalled = &a
 			}
 		case sched.Suspend:
 			m.suspend(msg, a)

@@ -25,7 +25,7 @@ func Main() { daemon.Run("qmgr", serve) }
 const helloTime = 5 * time.Second
 
 func serve(ctx context.Context, d *daemon.Daemon) error {
-	m, err := newManager(d, d.Log)
+	m, err := newManager(d, d.Log, spool.Options{FS: disk.OS(d.Config().String("queue_directory"))})
 	if err != nil {
 		return err
 	}
@@ -68,8 +68,9 @@ func doors(queue string) lockdown.Doors {
 	return lockdown.Doors{Accept: true, Memory: true, Dirs: dirs}
 }
 
-// newManager opens the spool and sets up the scheduler; no delivery starts before run.
-func newManager(d host, log *maillog.Logger) (*manager, error) {
+// newManager opens the spool, by options of which it fills in those that the
+// configuration has, and sets up the scheduler; no delivery starts before run.
+func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) {
 	set, err := readSettings(d.Config())
 	if err != nil {
 		return nil, err
@@ -83,15 +84,9 @@ func newManager(d host, log *maillog.Logger) (*manager, error) {
 		held: map[slot.Ref][]*delivery{}, foreign: map[proto.DeliveryID]*delivery{}, lost: map[string][]*delivery{}, known: map[string]bool{},
 		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
 	}
-	dir := d.Config().String("queue_directory")
-	m.spool, err = spool.Open(spool.Options{
-		FS:            disk.OS(dir),
-		Logf:          log.Infof,
-		MarkSyncDelay: d.Config().Duration("mark_sync_delay"),
-		OnFreed:       m.freed,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("queue directory %s: %w", dir, err)
+	o.Logf, o.OnFreed, o.MarkSyncDelay = log.Infof, m.freed, d.Config().Duration("mark_sync_delay")
+	if m.spool, err = spool.Open(o); err != nil {
+		return nil, fmt.Errorf("queue directory %s: %w", d.Config().String("queue_directory"), err)
 	}
 	if m.route, err = address.New(d.Config(), d.Opener()); err != nil {
 		log.Warnf("%v; mail that depends on it is deferred", err)

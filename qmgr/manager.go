@@ -50,7 +50,7 @@ type manager struct {
 
 	epoch   uint64 // tells our deliveries from those of an earlier qmgr
 	inHand  map[sched.EntryID]*delivery
-	stalled []sched.Action // deliveries that wait for log space
+	stalled *sched.Action // a delivery that waits for log space
 	agents  map[string]*agent
 	acks    map[*agent][]proto.DeliveryID
 	foreign map[proto.DeliveryID]*delivery // in hand since an earlier qmgr

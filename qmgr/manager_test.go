@@ -24,6 +24,7 @@ import (
 	liboperator "postrider/lib/operator"
 	"postrider/lib/proto"
 	"postrider/lib/slot"
+	"postrider/lib/spool"
 	"postrider/lib/table"
 )
 
@@ -195,7 +196,7 @@ func (s *site) start() {
 	}
 	log.Open(w, maillog.Stdout)
 	go s.log.add(r)
-	s.m, err = newManager(&fakeHost{cfg: s.cfg, stop: make(chan struct{})}, log)
+	s.m, err = newManager(&fakeHost{cfg: s.cfg, stop: make(chan struct{})}, log, spool.Options{FS: disk.OS(s.dir)})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -39,6 +39,10 @@ type Action struct {
 	Reason     mail.Status // Suspend; its class is Deferred
 }
 
+// Decided is Next without the choice of new deliveries, for a caller that cannot start
+// any now.
+func (m *Machine) Decided() (Action, bool) { return m.out.take() }
+
 // outbox holds actions that are decided and not yet taken.
 type outbox struct {
 	actions []Action

@@ -26,7 +26,8 @@ type Message struct {
 
 	place    place       // the living state record, if there is one
 	content  contentSpan // where the record is
-	reserved int64       // bytes of log, see Reserve
+	tried    int         // recipients of its attempts, and
+	reserved int64       // bytes of log for their results, see Reserve
 }
 
 // Deferred says whether m has a living state record, that is whether it was

@@ -159,10 +159,12 @@ func (q *Queue) Reserve(m *Message, n int) bool {
 	if l.unsure || l.failed || q.open[m.Ref] != m {
 		return false
 	}
-	need := int64(reserveMessage + n*reserveRecipient + min(n, maxReplies)*reserveReply)
+	tried := m.tried + n
+	need := int64(reserveMessage+tried*reserveRecipient+min(tried, maxReplies)*reserveReply) - m.reserved
 	if q.logSpace()-q.space.reserved < need {
 		return false
 	}
+	m.tried = tried
 	m.reserved += need
 	q.space.reserved += need
 	return true
