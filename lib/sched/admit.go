@@ -145,6 +145,7 @@ func (m *Machine) group(in Message) []uint32 {
 			continue
 		}
 		d := m.dest(t, r)
+		m.expire(d)
 		if d.dead && in.Flush {
 			m.revive(d, t.initial())
 		}

@@ -13,19 +13,25 @@ func check(t testing.TB, m *Machine) {
 	}
 	timers, idle, recipients, inHand := 0, 0, 0, 0
 	for name, tr := range m.transports {
-		busy, waiting := 0, 0
+		busy, waiting, unproven := 0, 0, 0
 		for key, d := range tr.dests {
-			todo, rest := 0, d.todo == 0 && d.busy == 0
+			todo, rest := 0, d.todo == 0 && d.busy == 0 && !d.resting
 			for l := range d.lanes {
 				n := d.lanes[l].todo.n
 				todo += n
-				should := n > 0 && !d.dead && d.busy < d.window
-				bad(should == (d.lanes[l].ring.in == &tr.rings[l]), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
+				should := n > 0 && !d.dead && !d.resting && d.busy < d.window
+				bad(should == (d.lanes[l].ring.in == &d.rings()[l]), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
+				bad(should == (d.lanes[l].ring.in != nil), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
 			}
 			bad(todo == d.todo, "%s:%s: todo %d, counted %d", name, key, d.todo, todo)
 			bad(rest == (d.idle.in != nil), "%s:%s: idle wrong", name, key)
 			bad((d.todo > 0) == (d.waiting.in != nil), "%s:%s: waiting wrong", name, key)
-			bad(d.dead == (d.revival.place > 0), "%s:%s: dead %v without timer or the reverse", name, key, d.dead)
+			bad((d.dead || d.resting) == (d.alarm.place > 0), "%s:%s: dead %v, resting %v without timer or the reverse", name, key, d.dead, d.resting)
+			bad(!d.dead || d.alarm.at == d.revival, "%s:%s: dead, and the alarm is not for its revival", name, key)
+			bad(!d.resting || d.dead || d.alarm.at == d.rested, "%s:%s: resting, and the alarm is not for the end", name, key)
+			if d.rank != proven {
+				unproven += d.busy
+			}
 			bad(!d.dead || d.todo == 0, "%s:%s: dead with mail", name, key)
 			bad(d.window >= 1 && d.busy >= 0, "%s:%s: window %d busy %d", name, key, d.window, d.busy)
 			bad(tr.clamp(d.window) == d.window, "%s:%s: window %d over the limit", name, key, d.window)
@@ -36,22 +42,28 @@ func check(t testing.TB, m *Machine) {
 			if rest {
 				idle++
 			}
-			if d.dead {
+			if d.alarm.place > 0 {
 				timers++
 			}
 		}
-		if tr.retry.place > 0 {
+		bad(unproven == tr.unprovenBusy, "%s: %d in hand for unproven, counted %d", name, tr.unprovenBusy, unproven)
+		if tr.alarm.place > 0 {
 			timers++
 		}
 		can := 0
-		for l := range tr.rings {
-			can += tr.rings[l].n
+		for r := range tr.rings {
+			if limit := tr.unproven(); limit > 0 && rank(r) != proven && unproven >= limit {
+				continue
+			}
+			for l := range tr.rings[r] {
+				can += tr.rings[r][l].n
+			}
 		}
 		bad(busy == tr.busy, "%s: busy %d, counted %d", name, tr.busy, busy)
 		bad(waiting == tr.waiting.n, "%s: waiting %d, counted %d", name, tr.waiting.n, waiting)
-		bad((tr.state == down) == (tr.retry.place > 0), "%s: down and timer disagree", name)
+		bad((tr.state == down || tr.paced) == (tr.alarm.place > 0), "%s: down or paced, and timer disagree", name)
 		bad(tr.state == up || tr.state == paused || waiting == 0, "%s: mail waits in state %d", name, tr.state)
-		ready := tr.state == up && can > 0 && (tr.Slots <= 0 || tr.busy < tr.Slots)
+		ready := tr.state == up && !tr.paced && can > 0 && (tr.Slots <= 0 || tr.busy < tr.Slots)
 		bad(ready == (tr.ready.in != nil), "%s: ready %v, should be %v", name, !ready, ready)
 		inHand += busy
 	}

@@ -22,6 +22,25 @@ type Transport struct {
 	NegativeFeedback   Feedback      // destination_concurrency_negative_feedback
 	CohortLimit        float64       // destination_concurrency_failed_cohort_limit; 0: no destination ever dies
 	RetryTime          time.Duration // transport_retry_time
+
+	// UnprovenShare is unproven_destination_share: how much of Slots, in percent,
+	// the destinations without a recent success may hold together; 0 is no limit.
+	UnprovenShare int
+	// DestinationRateDelay is destination_rate_delay: how long a destination rests
+	// after each delivery. It makes every window 1.
+	DestinationRateDelay time.Duration
+	// TransportRateDelay is transport_rate_delay: the time from one start of a
+	// delivery to the next, for all destinations together.
+	TransportRateDelay time.Duration
+}
+
+// unproven returns how many slots unproven destinations may hold together, 0
+// for no limit.
+func (t *Transport) unproven() int {
+	if t.Slots <= 0 || t.UnprovenShare <= 0 || t.UnprovenShare >= 100 {
+		return 0
+	}
+	return max(t.Slots*t.UnprovenShare/100, 1)
 }
 
 // initial returns the window of a destination that nothing is known about.
@@ -29,6 +48,9 @@ func (t *Transport) initial() int { return t.clamp(max(t.InitialConcurrency, 1))
 
 // clamp bounds a window by the concurrency limit.
 func (t *Transport) clamp(window int) int {
+	if t.DestinationRateDelay > 0 {
+		return 1
+	}
 	if t.ConcurrencyLimit > 0 && window > t.ConcurrencyLimit {
 		return t.ConcurrencyLimit
 	}

@@ -24,7 +24,7 @@ func laneOf(entries int) int {
 //
 // It is in its transport's rings exactly while open (settle), in its
 // transport's waiting list while todo > 0, and in the machine's idle list while
-// it has neither mail waiting nor in hand (rest).
+// it has neither mail waiting nor in hand and does not rest (rest).
 type dest struct {
 	trans   *transport
 	key     string
@@ -37,13 +37,19 @@ type dest struct {
 	waiting node[dest]
 	idle    node[dest]
 
+	rank  rank
+	until Time // how long rank holds; fresh holds for ever
+
 	window           int // how many may be in hand; kept while dead
 	success, failure float64
 	cohorts          float64 // failures without a success, in windows
 	dead             bool
 	reason           mail.Status // why it is dead, as its mail is told
-	revival          timer
-	admission        uint64 // the Admit that order and share belong to
+	revival          Time        // when it is dead: of its probe
+	resting          bool        // by DestinationRateDelay
+	rested           Time        // when resting: the end of it
+	alarm            timer       // for revival when it is dead, else for rested
+	admission        uint64      // the Admit that order and share belong to
 	order, share     int
 }
 
@@ -54,9 +60,9 @@ type lane struct {
 	ring node[lane]
 }
 
-// dest returns the destination of a recipient, a new one if need be. The key is
-// folded to lower case unless it names a socket.
-func (m *Machine) dest(t *transport, r *Recipient) *dest {
+// key returns the name of the destination of a recipient, folded to lower case
+// unless it names a socket.
+func (t *transport) key(r *Recipient) string {
 	key := r.NextHop
 	if t.RecipientLimit == 1 {
 		key = r.User + "@" + key
@@ -64,10 +70,16 @@ func (m *Machine) dest(t *transport, r *Recipient) *dest {
 	if strings.IndexByte(r.NextHop, '/') < 0 {
 		key = strings.ToLower(key)
 	}
+	return key
+}
+
+// dest returns the destination of a recipient, a new one if need be.
+func (m *Machine) dest(t *transport, r *Recipient) *dest {
+	key := t.key(r)
 	d := t.dests[key]
 	if d == nil {
-		d = &dest{trans: t, key: key, nextHop: r.NextHop, window: t.initial()}
-		d.waiting.of, d.idle.of, d.revival.dest = d, d, d
+		d = &dest{trans: t, key: key, nextHop: r.NextHop, rank: fresh, window: t.initial()}
+		d.waiting.of, d.idle.of, d.alarm.dest = d, d, d
 		for l := range d.lanes {
 			d.lanes[l].dest = d
 			d.lanes[l].ring.of = &d.lanes[l]
@@ -78,12 +90,13 @@ func (m *Machine) dest(t *transport, r *Recipient) *dest {
 }
 
 // settle puts d into the rings where it may start something and takes it out
-// of the others. It follows every change of todo, busy, window or dead; the
-// caller settles the transport.
+// of the others. It follows every change of todo, busy, window, dead or resting;
+// the caller settles the transport.
 func (d *dest) settle() {
-	open := !d.dead && d.busy < d.window
+	open := !d.dead && !d.resting && d.busy < d.window
+	rings := d.rings()
 	for l := range d.lanes {
-		d.trans.rings[l].member(&d.lanes[l].ring, open && d.lanes[l].todo.n > 0)
+		rings[l].member(&d.lanes[l].ring, open && d.lanes[l].todo.n > 0)
 	}
 	d.trans.waiting.member(&d.waiting, d.todo > 0)
 }
@@ -105,14 +118,15 @@ func (d *dest) take() *entry {
 
 // rest settles d, and when it has no mail any more remembers it among the idle
 // ones, if there is anything to remember. The longest unused is forgotten for
-// it; if it was dead, its next mail is tried.
+// it; if it was dead, its next mail is tried. One that rests is not forgotten,
+// since that would break the operator's rate.
 func (m *Machine) rest(d *dest) {
 	d.settle()
 	d.idle.leave()
-	if d.todo > 0 || d.busy > 0 {
+	if d.todo > 0 || d.busy > 0 || d.resting {
 		return
 	}
-	if !d.dead && d.window == d.trans.initial() && d.success == 0 && d.failure == 0 && d.cohorts == 0 {
+	if d.plain() {
 		m.forget(d)
 		return
 	}
@@ -122,8 +136,14 @@ func (m *Machine) rest(d *dest) {
 	}
 }
 
+// plain says whether d is like a destination that nothing is known about.
+func (d *dest) plain() bool {
+	return !d.dead && (d.rank == fresh || d.trans.unproven() == 0) &&
+		d.window == d.trans.initial() && d.success == 0 && d.failure == 0 && d.cohorts == 0
+}
+
 func (m *Machine) forget(d *dest) {
-	m.timers.clear(&d.revival)
+	m.timers.clear(&d.alarm)
 	d.idle.leave()
 	delete(d.trans.dests, d.key)
 }

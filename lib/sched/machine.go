@@ -63,9 +63,15 @@ func (m *Machine) SetConfig(now Time, cfg Config) {
 		if t.state == unknown {
 			t.state = up
 		}
+		shared := t.unproven() > 0
 		t.Transport = c
-		for _, d := range t.dests {
+		m.retime(t)
+		for _, key := range slices.Sorted(maps.Keys(t.dests)) {
+			d := t.dests[key]
 			d.window = c.clamp(d.window)
+			if shared != (c.unproven() > 0) {
+				d.leaveRings()
+			}
 			d.settle()
 		}
 		m.settle(t)
@@ -104,23 +110,34 @@ func (m *Machine) advance(now Time) {
 
 // Flush is the operator's word that all is well: every dead destination starts
 // anew with its initial concurrency and every unavailable transport is tried.
-// Paused transports stay paused.
+// Paused transports stay paused, and rate delays hold.
 func (m *Machine) Flush(now Time) {
 	m.advance(now)
-	for len(m.timers) > 0 {
-		m.wake(m.timers[0], true)
+	for _, t := range slices.Clone(m.timers) {
+		switch {
+		case t.place == 0: // forgotten meanwhile
+		case t.dest != nil && t.dest.dead, t.trans != nil && t.trans.state == down:
+			m.wake(t, true)
+		}
 	}
 }
 
 // wake revives the dead destination or tries the unavailable transport that t
-// belongs to. On the timer's word a destination gets one probe, from which its
-// window grows; on the operator's its initial concurrency.
+// belongs to, or ends the wait for a rate delay. On the timer's word a dead
+// destination gets one probe, from which its window grows; on the operator's its
+// initial concurrency.
 func (m *Machine) wake(t *timer, flush bool) {
 	d := t.dest
 	switch {
-	case d == nil:
+	case d == nil && t.trans.state == down:
 		m.accept(t.trans)
 		return
+	case d == nil:
+		m.watchTransport(t.trans)
+		m.settle(t.trans)
+		return
+	case !d.dead:
+		m.watch(d)
 	case flush:
 		m.revive(d, d.trans.initial())
 	default:
@@ -139,144 +156,19 @@ func (m *Machine) Next() (Action, bool) {
 	if a, ok := m.out.take(); ok {
 		return a, true
 	}
-	t := m.ready.rotate()
-	if t == nil {
-		return Action{}, false
+	var e *entry
+	for e == nil {
+		t := m.ready.rotate()
+		if t == nil {
+			return Action{}, false
+		}
+		e = m.take(t)
+		m.settle(t)
 	}
-	e := t.take()
-	m.settle(t)
+	t := e.dest.trans
 	m.lastEntry++
 	e.id = m.lastEntry
 	m.inHand[e.id] = e
 	return Action{Kind: Deliver, Entry: e.id, Msg: e.msg.id, Transport: t.name,
 		NextHop: e.dest.nextHop, Recipients: e.recipients}, true
-}
-
-// HopResult says how a delivery went as a whole. What became of each recipient
-// is the caller's business.
-type HopResult struct {
-	// OK: the hop answered for itself, even when it refused every recipient.
-	// Not OK: it could not be reached or used (connection, greeting, HELO,
-	// STARTTLS, lost connection), or the agent died with the delivery in hand.
-	OK     bool
-	Reason mail.Status // when not OK
-}
-
-// Result is the event that an entry in hand has ended. An entry that is not in
-// hand is ignored.
-func (m *Machine) Result(now Time, id EntryID, r HopResult) {
-	m.advance(now)
-	e := m.inHand[id]
-	if e == nil {
-		return
-	}
-	if r.OK {
-		m.succeeded(e.dest)
-	} else {
-		m.failed(e.dest, r.Reason)
-	}
-	m.letGo(e)
-	m.end(e)
-}
-
-// Return is the event that an entry in hand was never tried: its agent could
-// not be had, or gave it back. It waits again, first in its lane, unless it was
-// withdrawn, its destination died or its transport went down meanwhile. It says
-// nothing about the hop. An entry that is not in hand is ignored.
-func (m *Machine) Return(now Time, id EntryID) {
-	m.advance(now)
-	e := m.inHand[id]
-	if e == nil {
-		return
-	}
-	d, t := e.dest, e.dest.trans
-	if !e.withdrawn {
-		d.lanes[e.lane].todo.pushFirst(&e.turn)
-		d.todo++
-	}
-	m.letGo(e)
-	e.id = 0
-	switch {
-	case e.withdrawn:
-		m.end(e)
-	case t.state == down || t.state == unknown:
-		m.suspendAll(d, t.reason)
-	case d.dead:
-		m.suspendAll(d, d.reason)
-	default:
-		return
-	}
-	m.rest(d)
-}
-
-// letGo frees the slot and the connection of an entry in hand.
-func (m *Machine) letGo(e *entry) {
-	delete(m.inHand, e.id)
-	e.dest.busy--
-	e.dest.trans.busy--
-	m.rest(e.dest)
-	m.settle(e.dest.trans)
-}
-
-// Withdraw is the event that an operator deleted or held a message, or that
-// another message replaced it: what waits is dropped without an action. It
-// returns how many recipients are still in hand; their results are expected,
-// and MessageDone after the last of them, or at once when there is none. It
-// returns 0 for a message that is not active.
-func (m *Machine) Withdraw(now Time, id MsgID) (inHand int) {
-	m.advance(now)
-	msg := m.messages[id]
-	if msg == nil {
-		return 0
-	}
-	var next *node[entry]
-	for x := msg.entries.first; x != nil; x = next {
-		next = x.next
-		if e := x.of; e.id != 0 {
-			e.withdrawn = true
-			inHand += len(e.recipients)
-		} else {
-			m.drop(e)
-			m.rest(e.dest)
-			m.settle(e.dest.trans)
-			m.end(e)
-		}
-	}
-	return inHand
-}
-
-// suspendAll gives back everything that waits for d.
-func (m *Machine) suspendAll(d *dest, reason mail.Status) {
-	for l := range d.lanes {
-		for d.lanes[l].todo.first != nil {
-			e := d.lanes[l].todo.first.of
-			m.drop(e)
-			m.out.put(Action{Kind: Suspend, Msg: e.msg.id, Transport: d.trans.name,
-				NextHop: d.nextHop, Recipients: e.recipients, Reason: reason})
-			m.end(e)
-		}
-	}
-}
-
-// drop takes a waiting entry out of its destination.
-func (m *Machine) drop(e *entry) {
-	e.turn.leave()
-	e.dest.todo--
-	e.dest.settle()
-}
-
-// end takes an entry that neither waits nor runs out of its message, and ends
-// the message with its last one.
-func (m *Machine) end(e *entry) {
-	m.recipients -= len(e.recipients)
-	e.place.leave()
-	m.finish(e.msg)
-}
-
-// finish ends a message that has no entry left.
-func (m *Machine) finish(msg *message) {
-	if msg.entries.n == 0 {
-		delete(m.messages, msg.id)
-		m.out.put(Action{Kind: MessageDone, Msg: msg.id})
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // limits are never exceeded, every admitted recipient ends exactly once, every
 // message is done exactly once and after its recipients, nothing is left over.
 func TestRandom(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { randomLife(t, seed) })
 	}
 }
@@ -29,14 +30,15 @@ type life struct {
 	left  map[MsgID]map[uint32]bool // admitted and not ended recipients
 	drop  map[MsgID]bool            // withdrawn
 	hand  map[EntryID]Action
-	busy  map[string]int // by transport
+	busy  map[string]int  // by transport
+	fast  map[string]Time // no start of the transport or destination before
 	order []EntryID
 }
 
 func randomLife(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	l := &life{t: t, r: r, left: map[MsgID]map[uint32]bool{}, drop: map[MsgID]bool{},
-		hand: map[EntryID]Action{}, busy: map[string]int{}}
+		hand: map[EntryID]Action{}, busy: map[string]int{}, fast: map[string]Time{}}
 	l.cfg = Config{ActiveLimit: 1 + r.IntN(60), Retry: Retry{MinBackoff: time.Duration(1 + r.IntN(300))}}
 	l.randomTransports()
 	l.m = New(l.cfg)
@@ -47,14 +49,17 @@ func randomLife(t *testing.T, seed uint64) {
 		check(t, l.m)
 	}
 	// The end: all is up, all succeeds, nobody starves.
-	l.randomTransports()
-	l.m.SetConfig(l.now, l.cfg)
+	l.reload()
 	l.m.Flush(l.now)
 	for name := range l.cfg.Transports {
 		l.m.TransportUp(l.now, name)
 	}
 	l.drain()
-	for len(l.order) > 0 {
+	for at, wake := l.m.WakeAt(); len(l.order) > 0 || wake; at, wake = l.m.WakeAt() {
+		if len(l.order) == 0 {
+			l.now = at
+			l.m.Tick(at)
+		}
 		l.end(func(id EntryID) { l.m.Result(l.now, id, HopResult{OK: true}) })
 		l.drain()
 		check(t, l.m)
@@ -74,7 +79,21 @@ func (l *life) randomTransports() {
 			Slots: l.r.IntN(6), InitialConcurrency: l.r.IntN(4), ConcurrencyLimit: l.r.IntN(5), RecipientLimit: l.r.IntN(4),
 			PositiveFeedback: Feedback{amount: l.r.Float64(), by: divisor(l.r.IntN(3))},
 			NegativeFeedback: Feedback{amount: l.r.Float64(), by: divisor(l.r.IntN(3))},
-			CohortLimit:      float64(l.r.IntN(3)), RetryTime: time.Duration(l.r.IntN(100)),
+			CohortLimit:      float64(l.r.IntN(3)), RetryTime: time.Duration(l.r.IntN(100)), UnprovenShare: l.r.IntN(120),
+			DestinationRateDelay: time.Duration(max(l.r.IntN(30)-20, 0)), TransportRateDelay: time.Duration(max(l.r.IntN(30)-25, 0)),
+		}
+	}
+}
+
+func (l *life) reload() {
+	l.randomTransports()
+	l.m.SetConfig(l.now, l.cfg)
+	for where, at := range l.fast { // nobody waits longer than the new delays say
+		name, _, one := strings.Cut(where, ":")
+		if c := l.cfg.Transports[name]; one {
+			l.fast[where] = min(at, l.now.Add(c.DestinationRateDelay))
+		} else {
+			l.fast[where] = min(at, l.now.Add(c.TransportRateDelay))
 		}
 	}
 }
@@ -120,8 +139,7 @@ func (l *life) step() {
 		l.withdraw(MsgID(1 + r.Uint64N(uint64(l.last)+2)))
 	case 23:
 		if r.IntN(4) == 0 {
-			l.randomTransports()
-			m.SetConfig(l.now, l.cfg)
+			l.reload()
 		} else if r.IntN(3) == 0 {
 			m.Flush(l.now)
 		}
@@ -167,9 +185,17 @@ func (l *life) drain() {
 			if c.Slots > 0 && l.busy[a.Transport] > c.Slots {
 				l.t.Fatalf("%s: %d in hand, slots %d", a.Transport, l.busy[a.Transport], c.Slots)
 			}
-			if e := l.m.inHand[a.Entry]; e.dest.busy > e.dest.window {
-				l.t.Fatalf("%s: %d in hand, window %d", e.dest.key, e.dest.busy, e.dest.window)
+			d := l.m.inHand[a.Entry].dest
+			if d.busy > d.window {
+				l.t.Fatalf("%s: %d in hand, window %d", d.key, d.busy, d.window)
 			}
+			if limit := c.unproven(); limit > 0 && d.rank != proven && d.trans.unprovenBusy > limit {
+				l.t.Fatalf("%s: %d in hand for unproven destinations, limit %d", a.Transport, d.trans.unprovenBusy, limit)
+			}
+			if l.now < l.fast[a.Transport] || l.now < l.fast[a.Transport+":"+d.key] {
+				l.t.Fatalf("%s:%s starts at %d before its rate allows: %v", a.Transport, d.key, l.now, l.fast)
+			}
+			l.fast[a.Transport] = l.now.Add(c.TransportRateDelay)
 			for _, i := range a.Recipients {
 				if !l.left[a.Msg][i] {
 					l.t.Fatalf("m%d: recipient %d delivered after its end", a.Msg, i)
@@ -194,7 +220,8 @@ func (l *life) drain() {
 	// Nothing that could start is left waiting: work conservation.
 	for _, t := range l.m.transports {
 		for _, d := range t.dests {
-			if t.state == up && d.todo > 0 && d.busy < d.window && (t.Slots == 0 || t.busy < t.Slots) {
+			full := t.unproven() > 0 && d.rank != proven && t.unprovenBusy >= t.unproven()
+			if t.state == up && !t.paced && !full && !d.resting && d.todo > 0 && d.busy < d.window && (t.Slots == 0 || t.busy < t.Slots) {
 				l.t.Fatalf("%s:%s waits for nothing", t.name, d.key)
 			}
 		}
@@ -216,6 +243,9 @@ func (l *life) end(result func(EntryID)) {
 	id, a, ok := l.pick()
 	if !ok {
 		return
+	}
+	if e := l.m.inHand[id]; e != nil {
+		l.fast[a.Transport+":"+e.dest.key] = l.now.Add(l.cfg.Transports[a.Transport].DestinationRateDelay)
 	}
 	result(id)
 	result(id) // a second result of the same entry is ignored

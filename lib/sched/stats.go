@@ -30,6 +30,10 @@ type Destination struct {
 	Dead      bool
 	Until     Time        // when it is dead: the revival
 	Reason    mail.Status // when it is dead
+	Rests     Time        // when it rests for DestinationRateDelay: the end; else 0
+	// Where UnprovenShare limits: whether it is proven, and if not, whether it
+	// failed lately.
+	Proven, Failing bool
 }
 
 // Destinations lists every destination that has mail or is remembered, sorted
@@ -38,11 +42,7 @@ func (m *Machine) Destinations() []Destination {
 	var all []Destination
 	for _, t := range m.transports {
 		for _, d := range t.dests {
-			out := Destination{Transport: t.name, Name: d.key, Window: d.window, Busy: d.busy, Todo: d.todo}
-			if d.dead {
-				out.Dead, out.Until, out.Reason = true, d.revival.at, d.reason
-			}
-			all = append(all, out)
+			all = append(all, m.describe(d))
 		}
 	}
 	slices.SortFunc(all, func(a, b Destination) int {
@@ -51,54 +51,26 @@ func (m *Machine) Destinations() []Destination {
 	return all
 }
 
-// Cause is what keeps an entry from being finished.
-type Cause uint8
-
-// The causes, the nearest to delivery first.
-const (
-	InHand    Cause = iota // an agent has it
-	ForTurn                // other mail goes first
-	ForWindow              // its destination has as many deliveries as its window allows
-	ForSlots               // its transport has as many deliveries as maxproc allows
-	ForAgent               // its transport is paused
-)
-
-func (c Cause) String() string {
-	return [...]string{
-		"in hand", "waiting for its turn", "waiting for a connection to the destination",
-		"waiting for a delivery slot of the transport", "waiting for the delivery agent",
-	}[c]
+// Destination returns what is known of the destination of r, or false when that
+// is nothing.
+func (m *Machine) Destination(r Recipient) (Destination, bool) {
+	t := m.transports[r.Transport]
+	if t == nil || t.dests[t.key(&r)] == nil {
+		return Destination{}, false
+	}
+	return m.describe(t.dests[t.key(&r)]), true
 }
 
-// Waiting is why one entry of an active message is still here.
-type Waiting struct {
-	Transport  string
-	NextHop    string
-	Recipients []uint32
-	Cause      Cause
-}
-
-// Why lists the entries of an active message, nothing for any other.
-func (m *Machine) Why(id MsgID) []Waiting {
-	msg := m.messages[id]
-	if msg == nil {
-		return nil
+func (m *Machine) describe(d *dest) Destination {
+	out := Destination{Transport: d.trans.name, Name: d.key, Window: d.window, Busy: d.busy, Todo: d.todo}
+	if d.dead {
+		out.Dead, out.Until, out.Reason = true, d.revival, d.reason
 	}
-	var all []Waiting
-	for x := msg.entries.first; x != nil; x = x.next {
-		e, d, t := x.of, x.of.dest, x.of.dest.trans
-		w := Waiting{t.name, d.nextHop, e.recipients, ForTurn}
-		switch {
-		case e.id != 0:
-			w.Cause = InHand
-		case t.state == paused:
-			w.Cause = ForAgent
-		case d.busy >= d.window:
-			w.Cause = ForWindow
-		case t.Slots > 0 && t.busy >= t.Slots:
-			w.Cause = ForSlots
-		}
-		all = append(all, w)
+	if d.resting {
+		out.Rests = d.rested
 	}
-	return all
+	if d.trans.unproven() > 0 && (d.rank == fresh || m.now < d.until) {
+		out.Proven, out.Failing = d.rank == proven, d.rank == failing
+	}
+	return out
 }

@@ -1,7 +1,8 @@
 package sched
 
-// timer wakes a dead destination or an unavailable transport. place is its
-// index in the heap plus one, 0 when it is not set.
+// timer wakes a destination that is dead or rests, or a transport that is
+// unavailable or paced. place is its index in the heap plus
+// one, 0 when it is not set.
 type timer struct {
 	at    Time
 	place int

@@ -111,9 +111,9 @@ func actionLine(a Action) string {
 // do runs one command:
 //
 //	config active=N recipients=N
-//	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= retry=SECONDS | gone]
+//	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= retry= rate= pace= | gone]
 //	reload
-//	at SECONDS
+//	at TIME (seconds, or a duration)
 //	admit ID [deferred] [flush] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
 //	ok ENTRY...   fail ENTRY...   return ENTRY...
 //	down TRANSPORT   up TRANSPORT   pause TRANSPORT
@@ -130,18 +130,18 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 			delete(s.cfg.Transports, args[0])
 			return nil
 		}
-		c, seconds := stock(), 60
+		c := stock()
 		err := settings(args[1:], map[string]any{"slots": &c.Slots, "initial": &c.InitialConcurrency,
 			"limit": &c.ConcurrencyLimit, "rcpts": &c.RecipientLimit, "pos": &c.PositiveFeedback,
-			"neg": &c.NegativeFeedback, "cohort": &c.CohortLimit, "retry": &seconds})
-		c.RetryTime = time.Duration(seconds) * time.Second
+			"neg": &c.NegativeFeedback, "cohort": &c.CohortLimit, "share": &c.UnprovenShare,
+			"retry": &c.RetryTime, "rate": &c.DestinationRateDelay, "pace": &c.TransportRateDelay})
 		s.cfg.Transports[args[0]] = c
 		return err
 	case "reload":
 		m.SetConfig(s.now, s.cfg)
 	case "at":
-		n, err := strconv.Atoi(args[0])
-		s.now = Time(n) * Time(time.Second)
+		d, err := duration(args[0])
+		s.now = Time(d)
 		m.Tick(s.now)
 		return err
 	case "admit":
@@ -176,14 +176,26 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 	case "why":
 		id, err := strconv.ParseUint(args[0], 10, 64)
 		for _, w := range m.Why(MsgID(id)) {
-			fmt.Fprintf(out, "%s:%s %v %s\n", w.Transport, w.NextHop, w.Recipients, w.Cause)
+			fmt.Fprintf(out, "%s:%s %v %v", w.Transport, w.NextHop, w.Recipients, w)
+			if w.Until != 0 {
+				fmt.Fprintf(out, " until %s", seconds(w.Until))
+			}
+			out.WriteString("\n")
 		}
 		return err
 	case "dests":
 		for _, d := range m.Destinations() {
 			fmt.Fprintf(out, "%s:%s window %d busy %d todo %d", d.Transport, d.Name, d.Window, d.Busy, d.Todo)
 			if d.Dead {
-				fmt.Fprintf(out, " dead until %d: %s", d.Until/Time(time.Second), d.Reason.Text)
+				fmt.Fprintf(out, " dead until %s: %s", seconds(d.Until), d.Reason.Text)
+			}
+			if d.Rests != 0 {
+				fmt.Fprintf(out, " rests until %s", seconds(d.Rests))
+			}
+			if d.Proven {
+				out.WriteString(" proven")
+			} else if d.Failing {
+				out.WriteString(" failing")
 			}
 			out.WriteString("\n")
 		}
@@ -195,76 +207,12 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		return err
 	case "wake":
 		if at, ok := m.WakeAt(); ok {
-			fmt.Fprintf(out, "wake at %d\n", at/Time(time.Second))
+			fmt.Fprintf(out, "wake at %s\n", seconds(at))
 		} else {
 			out.WriteString("nothing to wake for\n")
 		}
 	default:
 		return fmt.Errorf("unknown command")
-	}
-	return nil
-}
-
-func (s *transcript) admit(args []string) error {
-	id, err := strconv.ParseUint(args[0], 10, 64)
-	msg := Message{ID: MsgID(id)}
-	add := func(r Recipient) {
-		r.Index = uint32(len(msg.Recipients))
-		msg.Recipients = append(msg.Recipients, r)
-	}
-	for _, a := range args[1:] {
-		if a == "deferred" {
-			msg.Source = Deferred
-			continue
-		}
-		if a == "flush" {
-			msg.Flush = true
-			continue
-		}
-		transport, hop, ok := strings.Cut(a, ":")
-		if !ok {
-			return fmt.Errorf("bad recipient %q", a)
-		}
-		r := Recipient{Transport: transport, NextHop: hop}
-		if hop, users, ok := strings.Cut(hop, "="); ok {
-			for user := range strings.SplitSeq(users, ",") {
-				r.NextHop, r.User = hop, user
-				add(r)
-			}
-		} else if hop, n, ok := strings.Cut(hop, "*"); ok {
-			r.NextHop = hop
-			times, err := strconv.Atoi(n)
-			if err != nil {
-				return err
-			}
-			for range times {
-				add(r)
-			}
-		} else {
-			add(r)
-		}
-	}
-	s.m.Admit(s.now, msg)
-	return err
-}
-
-func settings(args []string, into map[string]any) error {
-	for _, a := range args {
-		name, value, _ := strings.Cut(a, "=")
-		var err error
-		switch p := into[name].(type) {
-		case *int:
-			*p, err = strconv.Atoi(value)
-		case *float64:
-			*p, err = strconv.ParseFloat(value, 64)
-		case *Feedback:
-			*p, err = ParseFeedback(value)
-		default:
-			err = fmt.Errorf("unknown setting %q", name)
-		}
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -8,13 +8,19 @@ type transport struct {
 	name   string
 	state  state
 	reason mail.Status // why it is down
-	retry  timer
-	busy   int // deliveries in hand
+	retry  Time        // when it is down: the next trial
+	paced  bool        // by TransportRateDelay
+	next   Time        // when paced: the next start
+	alarm  timer       // for retry when it is down, else for next
 
-	dests   map[string]*dest  // by key
-	waiting list[dest]        // those that have mail waiting
-	rings   [lanes]list[lane] // those that may start one, by lane
-	turn    int               // the lane that is next
+	busy         int // deliveries in hand
+	unprovenBusy int // those for destinations that are not proven
+
+	dests   map[string]*dest         // by key
+	waiting list[dest]               // those that have mail waiting
+	rings   [ranks][lanes]list[lane] // those that may start one, by rank and lane
+	rank    rank                     // the rank that is next
+	turn    [ranks]int               // the lane of each that is next
 	ready   node[transport]
 
 	admission uint64 // the Admit that share belongs to
@@ -33,7 +39,7 @@ const (
 
 func newTransport(name string) *transport {
 	t := &transport{name: name, dests: map[string]*dest{}}
-	t.retry.trans = t
+	t.alarm.trans = t
 	t.ready.of = t
 	return t
 }
@@ -72,21 +78,21 @@ func (m *Machine) TransportDown(now Time, name string, reason mail.Status) {
 		reason = unavailable
 	}
 	reason.Class = mail.Deferred
+	t.retry = m.now.Add(t.RetryTime)
 	m.refuse(t, down, reason)
-	m.timers.set(&t.retry, m.now.Add(t.RetryTime))
 }
 
 // accept makes t deliver.
 func (m *Machine) accept(t *transport) {
-	m.timers.clear(&t.retry)
 	t.state = up
+	m.watchTransport(t)
 	m.settle(t)
 }
 
 // refuse makes t suspend what it has and gets; s is down or unknown.
 func (m *Machine) refuse(t *transport, s state, reason mail.Status) {
-	m.timers.clear(&t.retry)
 	t.state, t.reason = s, reason
+	m.watchTransport(t)
 	for t.waiting.first != nil {
 		d := t.waiting.first.of
 		m.suspendAll(d, reason)
@@ -96,23 +102,37 @@ func (m *Machine) refuse(t *transport, s state, reason mail.Status) {
 }
 
 // settle makes t ready when it can start a delivery, and else not. It follows
-// every change of its state, its busy count or its rings.
+// every change of its state, its busy counts, its pace or its rings.
 func (m *Machine) settle(t *transport) {
 	free := t.Slots <= 0 || t.busy < t.Slots
-	m.ready.member(&t.ready, t.state == up && free && t.rings[0].n+t.rings[1].n+t.rings[2].n > 0)
+	m.ready.member(&t.ready, t.state == up && free && !t.paced && (t.can(proven) || t.can(fresh) || t.can(failing)))
 }
 
-// take chooses the entry that starts next: the next lane in turn that has any,
-// the next destination of its ring, the next lane of that destination. That the
-// destination chooses its lane anew matters when its window is narrow: it
-// leaves all rings after each start, and one lane could otherwise always come
-// first. t must be ready.
-func (t *transport) take() *entry {
-	for t.rings[t.turn].n == 0 {
-		t.turn = (t.turn + 1) % lanes
+// take chooses the entry that starts next: the next rank in turn that may start
+// any, the next lane of it, the next destination of its ring, the next lane of
+// that destination. That the destination chooses its lane anew matters when its
+// window is narrow: it leaves all rings after each start, and one lane could
+// otherwise always come first. t must be ready; take may find that it was not,
+// and then returns nil and has taken a destination out of its rings.
+func (m *Machine) take(t *transport) *entry {
+	for !t.can(t.rank) {
+		t.rank = (t.rank + 1) % ranks
 	}
-	d := t.rings[t.turn].rotate().dest
-	t.turn = (t.turn + 1) % lanes
+	r := t.rank
+	for t.rings[r][t.turn[r]].n == 0 {
+		t.turn[r] = (t.turn[r] + 1) % lanes
+	}
+	d := t.rings[r][t.turn[r]].first.of.dest
+	if !m.mayStart(d) {
+		return nil
+	}
+	t.rings[r][t.turn[r]].rotate()
+	t.turn[r] = (t.turn[r] + 1) % lanes
+	t.rank = (r + 1) % ranks
 	t.busy++
+	if d.rank != proven {
+		t.unprovenBusy++
+	}
+	m.pace(t)
 	return d.take()
 }

@@ -12,6 +12,7 @@ const suspended = "delivery temporarily suspended: "
 // succeeded widens the window of a destination whose hop worked.
 func (m *Machine) succeeded(d *dest) {
 	d.cohorts = 0
+	m.rank(d, proven)
 	if d.dead {
 		// A delivery that was under way when it died. What runs works.
 		m.revive(d, d.busy)
@@ -37,13 +38,18 @@ func (m *Machine) failed(d *dest, reason mail.Status) {
 	if d.dead {
 		return
 	}
+	if m.expire(d); d.rank != proven {
+		m.rank(d, failing)
+	}
 	d.cohorts += 1 / float64(d.window)
 	if limit := d.trans.CohortLimit; limit > 0 && d.cohorts >= limit {
 		d.dead = true
 		d.reason = reason
 		d.reason.Class = mail.Deferred
 		d.reason.Text = suspended + reason.Text
-		m.timers.set(&d.revival, m.now.Add(m.cfg.Retry.MinBackoff))
+		d.revival = m.now.Add(m.cfg.Retry.MinBackoff)
+		m.watch(d)
+		m.rank(d, failing)
 		d.settle()
 		m.suspendAll(d, d.reason)
 		return
@@ -61,8 +67,8 @@ func (m *Machine) failed(d *dest, reason mail.Status) {
 // revive ends the death of d. Its window is what is in hand, or else fresh. The
 // caller lets d rest, or gives it mail.
 func (m *Machine) revive(d *dest, fresh int) {
-	m.timers.clear(&d.revival)
 	d.dead, d.reason = false, mail.Status{}
+	m.watch(d)
 	d.success, d.failure, d.cohorts = 0, 0, 0
 	if d.busy > 0 {
 		fresh = d.busy

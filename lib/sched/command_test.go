@@ -1,0 +1,89 @@
+package sched
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The arguments of the transcripts' commands.
+
+func (s *transcript) admit(args []string) error {
+	id, err := strconv.ParseUint(args[0], 10, 64)
+	msg := Message{ID: MsgID(id)}
+	add := func(r Recipient) {
+		r.Index = uint32(len(msg.Recipients))
+		msg.Recipients = append(msg.Recipients, r)
+	}
+	for _, a := range args[1:] {
+		if a == "deferred" {
+			msg.Source = Deferred
+			continue
+		}
+		if a == "flush" {
+			msg.Flush = true
+			continue
+		}
+		transport, hop, ok := strings.Cut(a, ":")
+		if !ok {
+			return fmt.Errorf("bad recipient %q", a)
+		}
+		r := Recipient{Transport: transport, NextHop: hop}
+		if hop, users, ok := strings.Cut(hop, "="); ok {
+			for user := range strings.SplitSeq(users, ",") {
+				r.NextHop, r.User = hop, user
+				add(r)
+			}
+		} else if hop, n, ok := strings.Cut(hop, "*"); ok {
+			r.NextHop = hop
+			times, err := strconv.Atoi(n)
+			if err != nil {
+				return err
+			}
+			for range times {
+				add(r)
+			}
+		} else {
+			add(r)
+		}
+	}
+	s.m.Admit(s.now, msg)
+	return err
+}
+
+func settings(args []string, into map[string]any) error {
+	for _, a := range args {
+		name, value, _ := strings.Cut(a, "=")
+		var err error
+		switch p := into[name].(type) {
+		case *int:
+			*p, err = strconv.Atoi(value)
+		case *time.Duration:
+			*p, err = duration(value)
+		case *float64:
+			*p, err = strconv.ParseFloat(value, 64)
+		case *Feedback:
+			*p, err = ParseFeedback(value)
+		default:
+			err = fmt.Errorf("unknown setting %q", name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// duration reads seconds, or a duration with its unit.
+func duration(text string) (time.Duration, error) {
+	if n, err := strconv.Atoi(text); err == nil {
+		return time.Duration(n) * time.Second, nil
+	}
+	return time.ParseDuration(text)
+}
+
+// seconds writes a time, without a unit when it is whole.
+func seconds(t Time) string {
+	return strconv.FormatFloat(time.Duration(t).Seconds(), 'f', -1, 64)
+}

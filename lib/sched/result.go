@@ -1,0 +1,136 @@
+package sched
+
+import "postrider/lib/mail"
+
+// HopResult says how a delivery went as a whole. What became of each recipient
+// is the caller's business.
+type HopResult struct {
+	// OK: the hop answered for itself, even when it refused every recipient.
+	// Not OK: it could not be reached or used (connection, greeting, HELO,
+	// STARTTLS, lost connection), or the agent died with the delivery in hand.
+	OK     bool
+	Reason mail.Status // when not OK
+}
+
+// Result is the event that an entry in hand has ended. An entry that is not in
+// hand is ignored.
+func (m *Machine) Result(now Time, id EntryID, r HopResult) {
+	m.advance(now)
+	e := m.inHand[id]
+	if e == nil {
+		return
+	}
+	if r.OK {
+		m.succeeded(e.dest)
+	} else {
+		m.failed(e.dest, r.Reason)
+	}
+	m.relax(e.dest)
+	m.letGo(e)
+	m.end(e)
+}
+
+// Return is the event that an entry in hand was never tried: its agent could
+// not be had, or gave it back. It waits again, first in its lane, unless it was
+// withdrawn, its destination died or its transport went down meanwhile. It says
+// nothing about the hop. An entry that is not in hand is ignored.
+func (m *Machine) Return(now Time, id EntryID) {
+	m.advance(now)
+	e := m.inHand[id]
+	if e == nil {
+		return
+	}
+	d, t := e.dest, e.dest.trans
+	if !e.withdrawn {
+		d.lanes[e.lane].todo.pushFirst(&e.turn)
+		d.todo++
+	}
+	m.letGo(e)
+	e.id = 0
+	switch {
+	case e.withdrawn:
+		m.end(e)
+	case t.state == down || t.state == unknown:
+		m.suspendAll(d, t.reason)
+	case d.dead:
+		m.suspendAll(d, d.reason)
+	default:
+		return
+	}
+	m.rest(d)
+}
+
+// letGo frees the slot and the connection of an entry in hand.
+func (m *Machine) letGo(e *entry) {
+	delete(m.inHand, e.id)
+	e.dest.busy--
+	e.dest.trans.busy--
+	if e.dest.rank != proven {
+		e.dest.trans.unprovenBusy--
+	}
+	m.rest(e.dest)
+	m.settle(e.dest.trans)
+}
+
+// Withdraw is the event that an operator deleted or held a message, or that
+// another message replaced it: what waits is dropped without an action. It
+// returns how many recipients are still in hand; their results are expected,
+// and MessageDone after the last of them, or at once when there is none. It
+// returns 0 for a message that is not active.
+func (m *Machine) Withdraw(now Time, id MsgID) (inHand int) {
+	m.advance(now)
+	msg := m.messages[id]
+	if msg == nil {
+		return 0
+	}
+	var next *node[entry]
+	for x := msg.entries.first; x != nil; x = next {
+		next = x.next
+		if e := x.of; e.id != 0 {
+			e.withdrawn = true
+			inHand += len(e.recipients)
+		} else {
+			m.drop(e)
+			m.rest(e.dest)
+			m.settle(e.dest.trans)
+			m.end(e)
+		}
+	}
+	return inHand
+}
+
+// suspendAll gives back everything that waits for d.
+func (m *Machine) suspendAll(d *dest, reason mail.Status) {
+	for l := range d.lanes {
+		for d.lanes[l].todo.first != nil {
+			e := d.lanes[l].todo.first.of
+			m.drop(e)
+			m.out.put(Action{Kind: Suspend, Msg: e.msg.id, Transport: d.trans.name,
+				NextHop: d.nextHop, Recipients: e.recipients, Reason: reason})
+			m.end(e)
+		}
+	}
+}
+
+// drop takes a waiting entry out of its destination.
+func (m *Machine) drop(e *entry) {
+	e.turn.leave()
+	e.dest.todo--
+	e.dest.settle()
+}
+
+// end takes an entry that neither waits nor runs out of its message, and ends
+// the message with its last one.
+func (m *Machine) end(e *entry) {
+	m.recipients -= len(e.recipients)
+	e.place.leave()
+	m.finish(e.msg)
+}
+
+// finish ends a message that has no entry left.
+func (m *Machine) finish(msg *message) {
+	if msg.entries.n == 0 {
+		delete(m.messages, msg.id)
+		m.out.put(Action{Kind: MessageDone, Msg: msg.id})
+	}
+}

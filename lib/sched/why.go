@@ -1,0 +1,101 @@
+package sched
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Cause is what keeps an entry from being finished.
+type Cause uint8
+
+// The causes, the nearest to delivery first.
+const (
+	InHand    Cause = iota // an agent has it
+	ForTurn                // other mail goes first
+	ForShare               // destinations without a recent success have all slots they may have
+	ForSlots               // its transport has as many deliveries as maxproc allows
+	ForPace                // its transport waits for transport_rate_delay
+	ForWindow              // its destination has as many deliveries as its window allows
+	ForRate                // its destination rests for destination_rate_delay
+	ForAgent               // its transport is paused
+)
+
+func (c Cause) String() string {
+	return [...]string{
+		"in hand", "waiting for its turn", "waiting for a delivery slot for unproven destinations",
+		"waiting for a delivery slot of the transport", "waiting for the rate delay of the transport",
+		"waiting for a connection to the destination", "waiting for the rate delay of the destination",
+		"waiting for the delivery agent",
+	}[c]
+}
+
+// Waiting is why one entry of an active message is still here.
+type Waiting struct {
+	Transport  string
+	NextHop    string
+	Recipients []uint32
+	Cause      Cause
+	Until      Time   // when the cause ends, 0 when that is not known
+	Used       int    // of Limit, which is not 0 where the cause is a count
+	Limit      int    // deliveries at once
+	Setting    string // "parameter = value" behind the cause, or ""
+}
+
+// String returns the cause with its figures. It leaves Until to the caller, who
+// knows how to write a time.
+func (w Waiting) String() string {
+	s := w.Cause.String()
+	if w.Limit > 0 {
+		s += fmt.Sprintf(", %d of %d in use", w.Used, w.Limit)
+	}
+	if w.Setting != "" {
+		s += " (" + w.Setting + ")"
+	}
+	return s
+}
+
+// Why lists the entries of an active message, nothing for any other.
+func (m *Machine) Why(id MsgID) []Waiting {
+	msg := m.messages[id]
+	if msg == nil {
+		return nil
+	}
+	var all []Waiting
+	for x := msg.entries.first; x != nil; x = x.next {
+		all = append(all, m.why(x.of))
+	}
+	return all
+}
+
+func (m *Machine) why(e *entry) Waiting {
+	d, t := e.dest, e.dest.trans
+	w := Waiting{Transport: t.name, NextHop: d.nextHop, Recipients: e.recipients, Cause: ForTurn}
+	set := func(name, value string) { w.Setting = name + " = " + value }
+	switch {
+	case e.id != 0:
+		w.Cause = InHand
+	case t.state == paused:
+		w.Cause = ForAgent
+	case d.resting:
+		w.Cause, w.Until = ForRate, d.rested
+		set(t.name+"_destination_rate_delay", t.DestinationRateDelay.String())
+	case d.busy >= d.window:
+		w.Cause, w.Used, w.Limit = ForWindow, d.busy, d.window
+		switch {
+		case t.DestinationRateDelay > 0:
+			set(t.name+"_destination_rate_delay", t.DestinationRateDelay.String())
+		case d.window == t.ConcurrencyLimit:
+			set(t.name+"_destination_concurrency_limit", strconv.Itoa(t.ConcurrencyLimit))
+		}
+	case t.paced:
+		w.Cause, w.Until = ForPace, t.next
+		set(t.name+"_transport_rate_delay", t.TransportRateDelay.String())
+	case t.Slots > 0 && t.busy >= t.Slots:
+		w.Cause, w.Used, w.Limit = ForSlots, t.busy, t.Slots
+		set("maxproc of "+t.name, strconv.Itoa(t.Slots))
+	case t.unproven() > 0 && d.rank != proven && t.unprovenBusy >= t.unproven():
+		w.Cause, w.Used, w.Limit = ForShare, t.unprovenBusy, t.unproven()
+		set("unproven_destination_share", strconv.Itoa(t.UnprovenShare)+"%")
+	}
+	return w
+}
