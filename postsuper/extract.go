@@ -1,0 +1,49 @@
+package postsuper
+
+import (
+	"fmt"
+
+	"postrider/lib/config"
+	"postrider/lib/extract"
+)
+
+// exIncomplete is the exit code when something could not be used; what could
+// be was.
+const exIncomplete = 1
+
+// extract is -x: every unfinished message goes into the new folder o.Extract, from
+// the named spool or that of the configuration. It stays root, if it is: it must
+// read files of several owners and writes nothing but the folder.
+func (o *options) extract(say func(string, ...any)) (int, error) {
+	dir, code, err := o.spool()
+	if err != nil {
+		return code, err
+	}
+	r, err := extract.Run(dir, o.Extract, func(line string) { say("warning: %s", line) })
+	if err != nil {
+		return exUnavailable, err
+	}
+	say("Extracted: %d message%s", r.Messages, plural(uint64(r.Messages)))
+	if r.Skipped > 0 {
+		say("warning: %d part%s of the queue could not be used", r.Skipped, plural(uint64(r.Skipped)))
+		return exIncomplete, nil
+	}
+	return 0, nil
+}
+
+// spool is the queue directory that the command line names, or else main.cf. An
+// error comes with an exit code.
+func (o *options) spool() (dir string, code int, err error) {
+	switch len(o.Queues) {
+	case 1:
+		return o.Queues[0], 0, nil
+	case 0:
+	default:
+		return "", exUsage, fmt.Errorf("more than one queue directory is named: %q", o.Queues)
+	}
+	cfg, problems := config.Load(config.Dir(o.Config))
+	if err := problems.Err(); err != nil {
+		return "", exConfig, err
+	}
+	return cfg.String("queue_directory"), 0, nil
+}
