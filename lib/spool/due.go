@@ -207,6 +207,12 @@ func (q *Queue) take(r *run, f disk.File, number uint32, offset int64) (*Message
 		q.move(ref, string(rec.ID), rec.Envelope, p)
 		return nil, nil
 	}
+	return q.revive(r, &rec, number, offset)
+}
+
+// revive makes an open message of a state record that lives.
+func (q *Queue) revive(r *run, rec *slot.Record, number uint32, offset int64) (*Message, error) {
+	p, ref := place{r.number, number}, stateRef(rec.Envelope)
 	st, err := decodeState(rec.Envelope)
 	if err != nil {
 		return nil, q.badState(r, number, offset, err)

@@ -43,6 +43,7 @@ type State struct {
 	Notices uint32    // delay notices sent
 	Dest    uint64    // hash of the destination of the earliest group; a filter
 	Expired bool      // the operator forced it to expire
+	Requeue bool      // the operator wants it queued again from the start
 }
 
 // Due returns the time at which the earliest group is due, or the zero time

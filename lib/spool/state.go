@@ -20,6 +20,7 @@ const (
 	stateHead   = 1 + 8 + 8 + 4
 
 	flagExpired = 1 << 0
+	flagRequeue = 1 << 1
 
 	maxRecipients = 1 << 24 // of one message
 	maxReplies    = 64      // different results kept in a state record
@@ -58,6 +59,9 @@ func appendState(b []byte, m *Message, s *State) []byte {
 	var flags byte
 	if s.Expired {
 		flags |= flagExpired
+	}
+	if s.Requeue {
+		flags |= flagRequeue
 	}
 	b = append(b, flags)
 	b = binary.AppendUvarint(b, uint64(s.Notices))
@@ -167,7 +171,8 @@ func decodeState(b []byte) (*record, error) {
 		r.Arrival = time.UnixMicro(a)
 	}
 	r.Size = int64(d.uint())
-	r.State.Expired = d.byte()&flagExpired != 0
+	flags := d.byte()
+	r.State.Expired, r.State.Requeue = flags&flagExpired != 0, flags&flagRequeue != 0
 	r.State.Notices = d.uint32()
 	if len(d.b) < 8 {
 		return nil, fmt.Errorf("state record: %w", ErrDamaged)
