@@ -36,7 +36,10 @@ func TestSubmitAndLocal(t *testing.T) {
 		i.Await("mail in the Maildir", func() bool { return len(inbox(t, text)) == 1 })
 	}
 	if err := filepath.WalkDir(house.home+"/Maildir", func(path string, d os.DirEntry, err error) error {
-		st, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		st, err := d.Info()
 		if err != nil {
 			return err
 		}
