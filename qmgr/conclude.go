@@ -54,7 +54,7 @@ func (m *manager) conclude(msg *message) {
 	}
 
 	retry := m.set.sched.Retry
-	next := now.Add(retry.Next(stime(msg.State.Since), stime(now)).Sub(stime(now)))
+	next := now.Add(retry.Next(stime(msg.State.Since), stime(now), uint64(msg.id)).Sub(stime(now)))
 	groups := msg.groups(now, next)
 	if len(groups) == 0 {
 		m.log.Event(maillog.Removed{Queue: msg.Envelope.ID})

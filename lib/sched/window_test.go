@@ -115,36 +115,3 @@ func FuzzParseFeedback(f *testing.F) {
 		}
 	})
 }
-
-func TestRetry(t *testing.T) {
-	day := 24 * time.Hour
-	r := Retry{MinBackoff: 300 * time.Second, MaxBackoff: 4000 * time.Second, Lifetime: 5 * day, BounceLifetime: day}
-	var now Time
-	for i, want := range []time.Duration{300, 300, 600, 1200, 2400, 4000, 4000} {
-		next := r.Next(0, now)
-		if got := next.Sub(now); got != want*time.Second {
-			t.Errorf("delay %d is %v, want %ds", i, got, want)
-		}
-		now = next
-	}
-	// A clock that was set back, or mail from the future, does not wait less.
-	if got := r.Next(Time(day), 0); got != Time(300*time.Second) {
-		t.Errorf("mail from the future is tried at %v", got)
-	}
-	for _, c := range []struct {
-		age  time.Duration
-		null bool
-		want bool
-	}{{0, false, false}, {5*day - 1, false, false}, {5 * day, false, true}, {day - 1, true, false}, {day, true, true}} {
-		if got := r.Expired(0, Time(c.age), c.null); got != c.want {
-			t.Errorf("expired at age %v, null sender %v: %v", c.age, c.null, got)
-		}
-	}
-	r.BounceLifetime = 9 * day
-	if !r.Expired(0, Time(5*day), true) {
-		t.Error("a bounce outlives maximal_queue_lifetime")
-	}
-	if r.Lifetime = 0; !r.Expired(0, 0, false) {
-		t.Error("lifetime 0 is more than one attempt")
-	}
-}
