@@ -82,6 +82,7 @@ func (s *service) configure(cfg *config.Config) {
 	s.settings.Store(&settings{
 		myhostname:  cfg.String("myhostname"),
 		mailName:    cfg.String("mail_name"),
+		pickup:      cfg.String("syslog_name") + "/pickup",
 		hopLimit:    cfg.Int("hopcount_limit"),
 		headerLimit: cfg.Int("header_size_limit"),
 		sizeLimit:   int64(cfg.Int("message_size_limit")),

@@ -26,8 +26,9 @@ type queueLink struct {
 	wake  chan struct{} // the journal is durable further
 	delay atomic.Int64
 
-	mu   sync.Mutex
-	conn *ipc.Conn
+	mu       sync.Mutex
+	conn     *ipc.Conn
+	requeues sync.WaitGroup // begun for conn or one before, and not ended
 }
 
 // durable is called by the journal's committer after each sync, before anybody is
@@ -56,6 +57,7 @@ func (q *queueLink) serve(sock *net.UnixConn) {
 	q.conn = conn
 	q.mu.Unlock()
 	q.delay.Store(0)
+	q.requeues.Wait() // see requeue
 
 	hello := proto.JournalHello{First: q.s.journal.First(), Durable: position(q.s.journal.Durable())}
 	if _, err := conn.Greet(ipc.Hello{Protocol: proto.JournalName, Version: proto.JournalVersion, Data: hello.Append(nil)}); err != nil {
@@ -69,7 +71,9 @@ func (q *queueLink) serve(sock *net.UnixConn) {
 	go q.tell(conn, hello.Durable, end)
 	for {
 		f, err := conn.Next()
-		if err == nil {
+		if err == nil && f.Type == proto.TypeRequeue {
+			err = q.requeue(conn, f)
+		} else if err == nil {
 			f.CloseFDs()
 			err = q.frame(conn, f)
 		}

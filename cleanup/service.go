@@ -21,6 +21,7 @@ const maxBuffered = 16 << 20
 // settings are what messages need of the configuration.
 type settings struct {
 	myhostname, mailName  string
+	pickup                string // the tag of pickup in the log
 	hopLimit, headerLimit int
 	sizeLimit             int64 // bytes, 0 for none; maildrop/ only, smtpd has its own
 	addMissing            bool

@@ -64,11 +64,13 @@ type Reject struct {
 	To     mail.Address // "" when it is about no single recipient
 }
 
-// Pickup: "ID: uid=1000 from=<alice>", for a message out of maildrop.
+// Pickup: "ID: uid=1000 from=<alice>", for a message out of maildrop; with
+// " orig_id=OLD" for one that was queued again.
 type Pickup struct {
 	Queue mail.QueueID
 	UID   uint32
 	From  mail.Address
+	Orig  mail.QueueID // of the message that it takes the place of, or ""
 }
 
 // MessageID: "ID: message-id=<...>".

@@ -114,6 +114,9 @@ func (e Pickup) json(o *object) {
 	o.event("pickup", e.Queue)
 	o.int("uid", int64(e.UID))
 	o.str("from", string(e.From))
+	if e.Orig != "" {
+		o.str("orig_id", string(e.Orig))
+	}
 }
 
 func (e MessageID) json(o *object) {

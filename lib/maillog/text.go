@@ -157,6 +157,10 @@ func (e Pickup) text(l *line) {
 	l.str("uid=")
 	l.int(int64(e.UID))
 	l.address(" from", e.From)
+	if e.Orig != "" {
+		l.str(" orig_id=")
+		l.str(string(e.Orig))
+	}
 }
 
 func (e MessageID) text(l *line) {
