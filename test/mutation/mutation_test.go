@@ -21,7 +21,7 @@ import (
 var guards = map[mutant.Fault][]string{
 	mutant.JournalUnsynced: {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall"},
 	mutant.EarlyReply:      {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall"},
-	mutant.NoSeal:          {"lib/journal TestFailedFileIsLeftAlone", "test/powercut TestHistories"},
+	mutant.NoSeal:          {"lib/journal TestFailedFileIsLeftAlone", "test/powercut TestRefused"},
 	mutant.EarlyMark:       {"qmgr TestMarkFollowsDelivery", programs + " TestSMTP"},
 	mutant.EarlyFree:       {"lib/spool TestFreeAfterFinishIsDurable", "test/powercut TestHistories"},
 	mutant.TwoStates:       {"lib/spool TestHold", "test/powercut TestHistories"},

@@ -215,3 +215,44 @@ func history(t *testing.T, seed uint64, crashes int) {
 	}
 	w.finish()
 }
+
+// What was refused because a write or sync failed is never delivered, whatever comes
+// next, and the batches before and after are.
+func TestRefused(t *testing.T) {
+	for seed := range uint64(48) {
+		w := newWorld(t, seed)
+		letters := func() (ls []*letter) {
+			for range 3 {
+				ls = append(ls, w.compose(600, 2))
+			}
+			return ls
+		}
+		w.submit(letters()...)
+		f := disk.Fault{Op: disk.OpSync, Prefix: "incoming/", Err: syscall.EIO}
+		if seed%2 == 0 {
+			f.Op = disk.OpWrite
+		}
+		refusals := 0
+		for tries := 0; refusals == 0; tries++ { // the fault may meet a file made in advance
+			if tries == 100 {
+				w.fail("nothing is refused")
+			}
+			w.disk.Fail(f)
+			ls := letters()
+			w.submit(ls...)
+			w.disk.Heal()
+			for _, l := range ls {
+				if l.fate == refused {
+					refusals++
+				}
+			}
+		}
+		w.submit(letters()...)
+		if how := crash(seed / 2 % 6); how <= justCleanup {
+			w.crash(how)
+		} else {
+			w.tail(20)
+		}
+		w.finish()
+	}
+}
