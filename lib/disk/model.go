@@ -399,3 +399,32 @@ func (f *modelFile) Close() error {
 	f.closed = true
 	return err
 }
+
+// Clone returns a disk that holds the same, so that a test can try many things
+// from one beginning. Open files and faults are not taken along.
+func (m *Model) Clone(seed uint64) *Model {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := NewModel(seed)
+	c.Capacity, c.Clock = m.Capacity, m.Clock
+	c.root = m.root.clone(map[*node]*node{})
+	return c
+}
+
+func (n *node) clone(done map[*node]*node) *node {
+	if n == nil || done[n] != nil {
+		return done[n]
+	}
+	c := &node{mode: n.mode, mtime: n.mtime, data: slices.Clone(n.data), disk: slices.Clone(n.disk), writes: slices.Clone(n.writes)}
+	done[n] = c
+	if n.names != nil {
+		c.names, c.synced = make(map[string]*node), make(map[string]*node)
+		for name, x := range n.names {
+			c.names[name] = x.clone(done)
+		}
+		for name, x := range n.synced {
+			c.synced[name] = x.clone(done)
+		}
+	}
+	return c
+}

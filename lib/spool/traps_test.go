@@ -3,7 +3,6 @@ package spool
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -342,123 +341,6 @@ func TestReplayedIsSynced(t *testing.T) {
 		r.expect("and what was relied on stays", r.tail())
 		r.q.Close()
 	}
-}
-
-// Every block of every kind of file is lost in turn. Red without: the names in
-// log records, findOrphans, the second checkpoint, lostSlots.
-func TestEveryBlockLost(t *testing.T) {
-	type file struct {
-		name string
-		size int64
-	}
-	build := func() (*rig, map[string]string, []file) {
-		r := newRig(t, 7)
-		state := make(map[string]string)
-		for i := range 60 {
-			e := r.envelope(1 + i%3)
-			r.w.add(e, make([]byte, 700))
-			state[string(e.ID)] = "active"
-		}
-		r.w.sync()
-		for i, m := range r.tail() {
-			id := string(m.Envelope.ID)
-			switch i % 4 {
-			case 0:
-				r.q.Finish(m)
-				state[id] = "gone"
-			case 1:
-				r.deferAll(m, time.Duration(i%3+1)*time.Minute)
-			case 2:
-				r.q.Done(m.Ref, 0)
-				if len(m.Envelope.Recipients) == 1 {
-					state[id] = "gone"
-					r.q.Finish(m)
-				}
-			}
-			if i == 30 {
-				r.checkpoint()
-				r.checkpoint()
-			}
-			if i%5 == 0 {
-				r.sync()
-			}
-		}
-		r.sync()
-		for range 80 { // what follows says that those before were durable
-			r.q.logClock()
-			r.sync()
-		}
-		r.settle()
-		r.stop()
-		r.disk.Kill()
-		var fs []file
-		for _, d := range []string{dirIncoming, dirDeferred, dirLog} {
-			es, _ := r.disk.ReadDir(d)
-			for _, e := range es {
-				i, _ := e.Info()
-				fs = append(fs, file{d + "/" + e.Name(), i.Size()})
-			}
-		}
-		return r, state, fs
-	}
-	r, _, fs := build()
-	for k, f := range fs {
-		for off := int64(0); off < min(f.size, 64<<10); off += 4096 {
-			r, state, fs := build()
-			f = fs[k]
-			r.disk.Flip(f.name, off, 4096)
-			what := fmt.Sprintf("%s at %d", f.name, off)
-			q, err := Open(r.o)
-			if err != nil {
-				t.Fatalf("%s: %v", what, err)
-			}
-			r.q = q
-			if err := q.WriterGone(0); err != nil {
-				t.Fatalf("%s: %v", what, err)
-			}
-			given := make(map[string]int)
-			for _, m := range r.tail() {
-				if !m.Held {
-					given[string(m.Envelope.ID)]++
-				}
-				if m.Held || !m.State.Done.Has(0) || state[string(m.Envelope.ID)] == "gone" {
-					r.deferAll(m, time.Minute)
-					continue
-				}
-				r.q.Finish(m)
-			}
-			r.settle()
-			r.pass(10 * time.Minute)
-			for _, m := range r.due() {
-				given[string(m.Envelope.ID)]++
-			}
-			r.settle()
-			saved := strings.Join(r.corrupt(), " ") + strings.Join(r.logs, " ")
-			items := r.items()
-			hurt := 0
-			for id, s := range state {
-				switch {
-				case s == "gone" && given[id] > 0:
-					t.Errorf("%s: %s was finished and is given out", what, id)
-				case s == "gone":
-				case items[id] != nil && items[id].Queue == InHold, given[id] == 0 && strings.Contains(saved, id):
-					hurt++
-				case given[id] == 0 && strings.HasPrefix(f.name, dirIncoming):
-					hurt++
-				case given[id] == 0:
-					t.Errorf("%s: %s (%s) has vanished", what, id, s)
-				}
-			}
-			if hurt > 25 {
-				t.Errorf("%s: %d messages suffer", what, hurt)
-			}
-			if t.Failed() {
-				t.Fatalf("log: %q\ncorrupt: %v", r.logs, r.corrupt())
-			}
-			r.stop()
-		}
-	}
-	_ = r
 }
 
 func TestSuspectAndCorrupt(t *testing.T) {
