@@ -78,14 +78,22 @@ func (m *Machine) dest(t *transport, r *Recipient) *dest {
 	key := t.key(r)
 	d := t.dests[key]
 	if d == nil {
-		d = &dest{trans: t, key: key, nextHop: r.NextHop, rank: fresh, window: t.initial()}
-		d.waiting.of, d.idle.of, d.alarm.dest = d, d, d
-		for l := range d.lanes {
-			d.lanes[l].dest = d
-			d.lanes[l].ring.of = &d.lanes[l]
-		}
-		t.dests[key] = d
+		d = newDest(t, key, r.NextHop)
 	}
+	if d.nextHop == "" { // restored from a snapshot
+		d.nextHop = r.NextHop
+	}
+	return d
+}
+
+func newDest(t *transport, key, nextHop string) *dest {
+	d := &dest{trans: t, key: key, nextHop: nextHop, rank: fresh, window: t.initial()}
+	d.waiting.of, d.idle.of, d.alarm.dest = d, d, d
+	for l := range d.lanes {
+		d.lanes[l].dest = d
+		d.lanes[l].ring.of = &d.lanes[l]
+	}
+	t.dests[key] = d
 	return d
 }
 

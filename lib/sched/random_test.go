@@ -3,7 +3,6 @@ package sched
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ import (
 // message is done exactly once and after its recipients, nothing is left over.
 func TestRandom(t *testing.T) {
 	for seed := range uint64(60) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { randomLife(t, seed) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { randomLife(t, rand.New(rand.NewPCG(seed, 1)), func() bool { return true }) })
 	}
 }
 
@@ -35,18 +34,49 @@ type life struct {
 	order []EntryID
 }
 
-func randomLife(t *testing.T, seed uint64) {
-	r := rand.New(rand.NewPCG(seed, 1))
+// FuzzEvents plays lives whose every choice is a byte of the input.
+func FuzzEvents(f *testing.F) {
+	for seed := range uint64(4) {
+		r, data := rand.New(rand.NewPCG(seed, 2)), make([]byte, 2000)
+		for i := range data {
+			data[i] = byte(r.Uint32())
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		in := &tape{data: data}
+		randomLife(t, rand.New(in), func() bool { return in.at < len(data) })
+	})
+}
+
+// tape is a source of chance that is an input, and then a plain sequence.
+type tape struct {
+	data []byte
+	at   int
+}
+
+func (t *tape) Uint64() uint64 {
+	t.at++
+	if t.at > len(t.data) {
+		return mix(uint64(t.at))
+	}
+	return uint64(t.data[t.at-1])<<56 | mix(uint64(t.at))>>8
+}
+
+func randomLife(t *testing.T, r *rand.Rand, more func() bool) {
 	l := &life{t: t, r: r, left: map[MsgID]map[uint32]bool{}, drop: map[MsgID]bool{},
 		hand: map[EntryID]Action{}, busy: map[string]int{}, fast: map[string]Time{}}
 	l.cfg = Config{ActiveLimit: 1 + r.IntN(60), Retry: Retry{MinBackoff: time.Duration(1 + r.IntN(300))}}
 	l.randomTransports()
 	l.m = New(l.cfg)
 	l.m.keep = r.IntN(5)
-	for range 600 {
+	for n := 0; n < 600 && more(); n++ {
 		l.step()
 		l.drain()
 		check(t, l.m)
+		if n%100 == 99 {
+			l.restart()
+		}
 	}
 	// The end: all is up, all succeeds, nobody starves.
 	l.reload()
@@ -81,6 +111,28 @@ func (l *life) randomTransports() {
 			NegativeFeedback: Feedback{amount: l.r.Float64(), by: divisor(l.r.IntN(3))},
 			CohortLimit:      float64(l.r.IntN(3)), RetryTime: time.Duration(l.r.IntN(100)), UnprovenShare: l.r.IntN(120),
 			DestinationRateDelay: time.Duration(max(l.r.IntN(30)-20, 0)), TransportRateDelay: time.Duration(max(l.r.IntN(30)-25, 0)),
+		}
+	}
+}
+
+// restart holds that a snapshot tells another machine what this one knows.
+func (l *life) restart() {
+	s, err := DecodeSnapshot(l.m.Snapshot(l.now).Encode())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	m := New(l.cfg)
+	m.Restore(l.now, s)
+	check(l.t, m)
+	for _, is := range m.Destinations() {
+		d := l.m.transports[is.Transport].dests[is.Name]
+		was := l.m.describe(d)
+		was.Busy, was.Todo = 0, 0
+		if was.Dead && !is.Dead {
+			l.t.Fatalf("%+v came back as %+v", was, is)
+		}
+		if is != was {
+			l.t.Fatalf("%+v came back as %+v", was, is)
 		}
 	}
 }
@@ -161,120 +213,4 @@ func (l *life) admit() {
 	}
 	l.m.Admit(l.now, msg)
 	clear(msg.Recipients) // the machine must not have kept it
-}
-
-// gone ends recipients of a message, each once.
-func (l *life) gone(id MsgID, recipients []uint32) {
-	for _, i := range recipients {
-		if !l.left[id][i] {
-			l.t.Fatalf("m%d: recipient %d ended twice, or never was", id, i)
-		}
-		delete(l.left[id], i)
-	}
-}
-
-func (l *life) drain() {
-	for a, ok := l.m.Next(); ok; a, ok = l.m.Next() {
-		switch a.Kind {
-		case Deliver:
-			c := l.cfg.Transports[a.Transport]
-			l.busy[a.Transport]++
-			if l.drop[a.Msg] {
-				l.t.Fatalf("m%d was withdrawn", a.Msg)
-			}
-			if c.Slots > 0 && l.busy[a.Transport] > c.Slots {
-				l.t.Fatalf("%s: %d in hand, slots %d", a.Transport, l.busy[a.Transport], c.Slots)
-			}
-			d := l.m.inHand[a.Entry].dest
-			if d.busy > d.window {
-				l.t.Fatalf("%s: %d in hand, window %d", d.key, d.busy, d.window)
-			}
-			if limit := c.unproven(); limit > 0 && d.rank != proven && d.trans.unprovenBusy > limit {
-				l.t.Fatalf("%s: %d in hand for unproven destinations, limit %d", a.Transport, d.trans.unprovenBusy, limit)
-			}
-			if l.now < l.fast[a.Transport] || l.now < l.fast[a.Transport+":"+d.key] {
-				l.t.Fatalf("%s:%s starts at %d before its rate allows: %v", a.Transport, d.key, l.now, l.fast)
-			}
-			l.fast[a.Transport] = l.now.Add(c.TransportRateDelay)
-			for _, i := range a.Recipients {
-				if !l.left[a.Msg][i] {
-					l.t.Fatalf("m%d: recipient %d delivered after its end", a.Msg, i)
-				}
-			}
-			l.hand[a.Entry] = a
-			l.order = append(l.order, a.Entry)
-		case Suspend:
-			l.gone(a.Msg, a.Recipients)
-		case MessageDone:
-			if left := l.left[a.Msg]; left == nil || len(left) > 0 && !l.drop[a.Msg] {
-				l.t.Fatalf("m%d done with %v left", a.Msg, left)
-			}
-			for _, h := range l.hand {
-				if h.Msg == a.Msg {
-					l.t.Fatalf("m%d done with e%d in hand", a.Msg, h.Entry)
-				}
-			}
-			delete(l.left, a.Msg)
-		}
-	}
-	// Nothing that could start is left waiting: work conservation.
-	for _, t := range l.m.transports {
-		for _, d := range t.dests {
-			full := t.unproven() > 0 && d.rank != proven && t.unprovenBusy >= t.unproven()
-			if t.state == up && !t.paced && !full && !d.resting && d.todo > 0 && d.busy < d.window && (t.Slots == 0 || t.busy < t.Slots) {
-				l.t.Fatalf("%s:%s waits for nothing", t.name, d.key)
-			}
-		}
-	}
-}
-
-// pick takes a random entry out of the shadow's hand.
-func (l *life) pick() (EntryID, Action, bool) {
-	if len(l.order) == 0 {
-		return 0, Action{}, false
-	}
-	i := l.r.IntN(len(l.order))
-	id := l.order[i]
-	l.order = slices.Delete(l.order, i, i+1)
-	return id, l.hand[id], true
-}
-
-func (l *life) end(result func(EntryID)) {
-	id, a, ok := l.pick()
-	if !ok {
-		return
-	}
-	if e := l.m.inHand[id]; e != nil {
-		l.fast[a.Transport+":"+e.dest.key] = l.now.Add(l.cfg.Transports[a.Transport].DestinationRateDelay)
-	}
-	result(id)
-	result(id) // a second result of the same entry is ignored
-	delete(l.hand, id)
-	l.busy[a.Transport]--
-	l.gone(a.Msg, a.Recipients)
-}
-
-func (l *life) giveBack() {
-	id, a, ok := l.pick()
-	if !ok {
-		return
-	}
-	l.m.Return(l.now, id)
-	delete(l.hand, id)
-	l.busy[a.Transport]--
-}
-
-func (l *life) withdraw(id MsgID) {
-	want := 0
-	for _, a := range l.hand {
-		if a.Msg == id {
-			want += len(a.Recipients)
-		}
-	}
-	if got := l.m.Withdraw(l.now, id); got != want {
-		l.t.Fatalf("withdraw m%d: %d in hand, want %d", id, got, want)
-	}
-	if l.left[id] != nil {
-		l.drop[id] = true
-	}
 }

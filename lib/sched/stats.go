@@ -66,7 +66,7 @@ func (m *Machine) describe(d *dest) Destination {
 	if d.dead {
 		out.Dead, out.Until, out.Reason = true, d.revival, d.reason
 	}
-	if d.resting {
+	if d.resting && d.rested > m.now {
 		out.Rests = d.rested
 	}
 	if d.trans.unproven() > 0 && (d.rank == fresh || m.now < d.until) {

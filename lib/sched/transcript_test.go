@@ -113,11 +113,11 @@ func actionLine(a Action) string {
 //	config active=N recipients=N
 //	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= retry= rate= pace= | gone]
 //	reload
-//	at TIME (seconds, or a duration)
+//	at TIME (seconds, or a duration) [off]
 //	admit ID [deferred] [flush] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
 //	ok ENTRY...   fail ENTRY...   return ENTRY...
 //	down TRANSPORT   up TRANSPORT   pause TRANSPORT
-//	withdraw ID   flush
+//	withdraw ID   flush   restart (all mail is gone)   snapshot (its form on disk)
 //	dests   why ID   room   wake   keep N (idle destinations)
 func (s *transcript) do(out *strings.Builder, words []string) error {
 	m := s.m
@@ -142,7 +142,9 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 	case "at":
 		d, err := duration(args[0])
 		s.now = Time(d)
-		m.Tick(s.now)
+		if len(args) == 1 { // else the machine is off
+			m.Tick(s.now)
+		}
 		return err
 	case "admit":
 		return s.admit(args)
@@ -169,6 +171,13 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		m.TransportPause(s.now, args[0])
 	case "flush":
 		m.Flush(s.now)
+	case "snapshot":
+		out.Write(m.Snapshot(s.now).Encode())
+	case "restart":
+		snap, err := DecodeSnapshot(m.Snapshot(m.now).Encode())
+		s.m = New(s.cfg)
+		s.m.Restore(s.now, snap)
+		return err
 	case "withdraw":
 		id, err := strconv.ParseUint(args[0], 10, 64)
 		fmt.Fprintf(out, "%d in hand\n", m.Withdraw(s.now, MsgID(id)))

@@ -1,0 +1,159 @@
+package sched
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"postrider/lib/mail"
+)
+
+// Snapshot is what a Machine has learned and a restart should not forget:
+// windows with their credits, the dead, who is proven, and the rates under way.
+// It knows nothing of mail. Encode and DecodeSnapshot are its form on disk.
+type Snapshot struct {
+	Taken        Time
+	Transports   []TransportState   // those that are paced
+	Destinations []DestinationState // at most as many as are remembered; the most used first, then the last used
+}
+
+// TransportState is what a Snapshot holds of a transport.
+type TransportState struct {
+	Name string        `json:"transport"`
+	Next time.Duration `json:"next"` // until the next start, from Taken
+}
+
+// DestinationState is what a Snapshot holds of a destination. Times count from
+// Taken.
+type DestinationState struct {
+	Transport string        `json:"transport"`
+	Key       string        `json:"destination"`
+	Window    int           `json:"window"`
+	Success   float64       `json:"success,omitempty"` // credit towards the next step of the window
+	Failure   float64       `json:"failure,omitempty"`
+	Cohorts   float64       `json:"cohorts,omitempty"`
+	Proven    time.Duration `json:"proven,omitempty"`  // left of its proof
+	Failing   time.Duration `json:"failing,omitempty"` // left of the memory of its failure
+	Dead      time.Duration `json:"dead,omitempty"`    // until its probe
+	Rest      time.Duration `json:"rest,omitempty"`    // left of its rest
+	Reason    *mail.Status  `json:"reason,omitempty"`  // when Dead
+}
+
+// Bounds of a state; what is longer is left out, or cut.
+const (
+	maxKey  = 1000
+	maxText = 500
+)
+
+// Snapshot takes one.
+func (m *Machine) Snapshot(now Time) Snapshot {
+	m.advance(now)
+	s := Snapshot{Taken: m.now}
+	var used []*dest
+	for _, name := range slices.Sorted(maps.Keys(m.transports)) {
+		t := m.transports[name]
+		if t.paced && t.next > m.now {
+			s.Transports = append(s.Transports, TransportState{Name: name, Next: t.next.Sub(m.now)})
+		}
+		for _, d := range t.dests {
+			if d.idle.in == nil {
+				used = append(used, d)
+			}
+		}
+	}
+	slices.SortFunc(used, func(a, b *dest) int {
+		return cmp.Or(cmp.Compare(b.todo+b.busy, a.todo+a.busy), cmp.Compare(a.trans.name, b.trans.name), cmp.Compare(a.key, b.key))
+	})
+	for _, d := range used {
+		m.add(&s, d)
+	}
+	for x := m.idle.last; x != nil; x = x.prev {
+		m.add(&s, x.of)
+	}
+	return s
+}
+
+// add puts d into s if there is anything to say of it, and room.
+func (m *Machine) add(s *Snapshot, d *dest) {
+	m.expire(d)
+	if len(s.Destinations) >= m.keep || d.plain() && !d.resting || len(d.key) > maxKey || !utf8.ValidString(d.key) {
+		return
+	}
+	state := DestinationState{Transport: d.trans.name, Key: d.key, Window: d.window,
+		Success: d.success, Failure: d.failure, Cohorts: d.cohorts}
+	switch d.rank {
+	case proven:
+		state.Proven = d.until.Sub(m.now)
+	case failing:
+		state.Failing = d.until.Sub(m.now)
+	}
+	if d.resting && d.rested > m.now {
+		state.Rest = d.rested.Sub(m.now)
+	}
+	if d.dead {
+		state.Dead = d.revival.Sub(m.now)
+		state.Reason = &mail.Status{DSN: cut(d.reason.DSN), Text: cut(d.reason.Text),
+			RemoteMTA: cut(d.reason.RemoteMTA), Diag: cut(d.reason.Diag)}
+	}
+	s.Destinations = append(s.Destinations, state)
+}
+
+// cut bounds a text that a peer chose.
+func cut(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxText)], "?")
+}
+
+// Restore is the event that a Machine remembers what another learned before a
+// restart. The time between counts. What this Machine knows already it keeps,
+// what belongs to no transport is dropped, windows obey the limits, and nothing
+// lasts longer than the present configuration says, so that a damaged snapshot
+// or a clock that was set does no lasting harm.
+func (m *Machine) Restore(now Time, s Snapshot) {
+	m.advance(now)
+	gone := max(m.now.Sub(s.Taken), 0)
+	left := func(d, most time.Duration) time.Duration { return max(min(d, most)-gone, 0) }
+	for _, state := range s.Transports {
+		if t := m.transports[state.Name]; t != nil && !t.paced {
+			t.paced, t.next = true, m.now.Add(left(state.Next, t.TransportRateDelay))
+			m.watchTransport(t)
+			m.settle(t)
+		}
+	}
+	known := s.Destinations[:min(len(s.Destinations), m.keep)]
+	for _, state := range slices.Backward(known) { // the first is the last to be forgotten
+		t := m.transports[state.Transport]
+		if t == nil || t.state == unknown || t.dests[state.Key] != nil {
+			continue
+		}
+		d := newDest(t, state.Key, "") // its mail says the next hop
+		d.window = t.clamp(max(state.Window, 1))
+		d.success, d.failure, d.cohorts = state.Success, state.Failure, state.Cohorts
+		if p, f := left(state.Proven, memory), left(state.Failing, memory); p > 0 {
+			d.rank, d.until = proven, m.now.Add(p)
+		} else if f > 0 {
+			d.rank, d.until = failing, m.now.Add(f)
+		}
+		d.resting, d.rested = state.Rest > 0, m.now.Add(left(state.Rest, t.DestinationRateDelay))
+		if state.Dead > 0 {
+			m.restoreDead(d, left(state.Dead, m.cfg.Retry.MinBackoff), state.Reason)
+		}
+		m.watch(d)
+		m.rest(d)
+	}
+}
+
+// restoreDead makes d dead for what is left of its time, or gives it its probe.
+func (m *Machine) restoreDead(d *dest, left time.Duration, reason *mail.Status) {
+	if left == 0 {
+		d.window, d.success, d.failure, d.cohorts = 1, 0, 0, 0
+		return
+	}
+	d.dead, d.revival = true, m.now.Add(left)
+	if reason != nil {
+		d.reason = *reason
+	}
+	d.reason.Class = mail.Deferred
+}
