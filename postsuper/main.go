@@ -1,6 +1,7 @@
-// Package postsuper is the postsuper command: it puts mail on hold, releases it and
-// deletes it, like Postfix's postsuper(1), through qmgr while the mail system runs and
-// on the locked spool when it does not. What it reports is on the disk.
+// Package postsuper is the postsuper command: it puts mail on hold, releases, deletes,
+// requeues and expires it, like Postfix's postsuper(1), through qmgr while the mail
+// system runs and on the locked spool when it does not. What it reports is on the
+// disk. It also extracts the mail of any spool (-x), and checks its files (-s).
 package postsuper
 
 import (
@@ -26,9 +27,9 @@ type options struct {
 	Delete    []string `short:"d" sep:"none" placeholder:"ID" help:"Delete one message, or ALL; - reads ids from standard input."`
 	Hold      []string `short:"h" sep:"none" placeholder:"ID" help:"Put on hold: no attempt is made to deliver."`
 	Release   []string `short:"H" sep:"none" placeholder:"ID" help:"Release from hold."`
-	Expire    []string `short:"e" sep:"none" placeholder:"ID" help:"Not supported yet: return to the sender."`
-	ExpireAll []string `short:"f" sep:"none" placeholder:"ID" help:"Not supported yet: the same, also from hold."`
-	Requeue   []string `short:"r" sep:"none" placeholder:"ID" help:"Not supported yet: queue again from the start."`
+	Expire    []string `short:"e" sep:"none" placeholder:"ID" help:"Return to the sender at the next attempt."`
+	ExpireAll []string `short:"f" sep:"none" placeholder:"ID" help:"The same, also from hold."`
+	Requeue   []string `short:"r" sep:"none" placeholder:"ID" help:"Queue again from the start, under a new id."`
 	Extract   string   `short:"x" placeholder:"OUT" help:"Write every unfinished message, of the queue directory named or the configured one, into the new folder OUT: ID.eml and ID.envelope."`
 	Purge     bool     `short:"p" help:"Accepted: the queue manager purges by itself."`
 	Structure bool     `short:"s" help:"Accepted: the queue manager checks the queue when it starts."`
@@ -57,7 +58,10 @@ var verbs = []struct {
 	summary string
 	ids     func(*options) []string
 }{
+	{proto.VerbRequeue, "requeued", "Requeued", func(o *options) []string { return o.Requeue }},
 	{proto.VerbDelete, "removed", "Deleted", func(o *options) []string { return o.Delete }},
+	{proto.VerbExpire, "expired", "Force-expired", func(o *options) []string { return o.Expire }},
+	{proto.VerbExpireAll, "expired", "Force-expired", func(o *options) []string { return o.ExpireAll }},
 	{proto.VerbHold, "placed on hold", "Placed on hold", func(o *options) []string { return o.Hold }},
 	{proto.VerbRelease, "released from hold", "Released from hold", func(o *options) []string { return o.Release }},
 }
@@ -67,21 +71,18 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 	fatal := func(code int, format string, a ...any) int { say("fatal: "+format, a...); return code }
 
 	var o options
-	k, err := kong.New(&o, kong.Name("postsuper"), kong.Description("Hold, release and delete queued mail."),
+	k, err := kong.New(&o, kong.Name("postsuper"), kong.Description("Hold, release, delete, requeue, expire and extract queued mail."),
 		kong.Writers(stdout, stderr), kong.NoDefaultHelp())
 	if err != nil {
 		return fatal(exSoftware, "%v", err)
 	}
 	ctx, err := k.Parse(args)
 	if err != nil {
-		return fatal(exUsage, "%v (usage: postsuper [-d ID] [-h ID] [-H ID] [queue...]; ID may be ALL or -)", err)
+		return fatal(exUsage, "%v (usage: postsuper [-d ID] [-e ID] [-f ID] [-h ID] [-H ID] [-r ID] [-x OUT] [queue...]; ID may be ALL or -)", err)
 	}
 	if o.Help {
 		ctx.PrintUsage(false)
 		return 0
-	}
-	if len(o.Expire)+len(o.ExpireAll)+len(o.Requeue) > 0 {
-		return fatal(exUnavailable, "-e, -f and -r are not supported yet; nothing was changed")
 	}
 	if o.Extract != "" {
 		code, err := o.extract(say)
@@ -128,6 +129,9 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 		}
 		if done.Count > 0 {
 			say("%s: %d message%s", verbs[i].summary, done.Count, plural(done.Count))
+		}
+		for _, s := range done.Skipped {
+			say("warning: %s", s)
 		}
 		if done.InHand > 0 {
 			say("warning: delivery to %d recipient%s was already under way and goes on", done.InHand, plural(done.InHand))

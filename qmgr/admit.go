@@ -156,6 +156,9 @@ func (m *manager) admit(src sched.Source, in *spool.Message) {
 // schedule resolves the recipients that are to be tried and gives them to the
 // scheduler. Those whose fate is known without an agent have it at once.
 func (m *manager) schedule(src sched.Source, msg *message) {
+	if m.wished(src, msg) {
+		return
+	}
 	all := make([]sched.Recipient, 0, 4)
 	for i := range msg.rcpts {
 		if msg.rcpts[i].state != trying {

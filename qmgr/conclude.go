@@ -29,7 +29,7 @@ func (m *manager) conclude(msg *message) {
 		m.quarantine(msg)
 		return
 	}
-	if msg.count(trying) > 0 && !m.stopping && !m.spool.IsHeld(msg.Ref) {
+	if (msg.count(trying) > 0 || m.mayRequeue(msg)) && !m.stopping && !m.spool.IsHeld(msg.Ref) {
 		m.schedule(sched.Deferred, msg) // withdrawn by a reload: routed anew
 		return
 	}
@@ -69,21 +69,46 @@ func (m *manager) conclude(msg *message) {
 }
 
 // expire makes every recipient that is left fail when the message is too old: at
-// the end of a pass that tried something, never on hold.
+// the end of a pass that tried something, never on hold. When an operator forced it,
+// no attempt need have been made.
 func (m *manager) expire(msg *message) {
+	if msg.State.Expired && !m.spool.IsHeld(msg.Ref) {
+		m.forceExpire(msg)
+		return
+	}
 	may := false
 	for i := range msg.rcpts {
 		may = may || msg.rcpts[i].state == deferred && msg.rcpts[i].mayFail
 	}
 	old := m.set.sched.Retry.Expired(stime(msg.State.Since), m.now(), msg.Envelope.Sender == "")
-	if !may || !old && !msg.State.Expired || m.spool.IsHeld(msg.Ref) {
+	if !may || !old || m.spool.IsHeld(msg.Ref) {
 		return
 	}
-	m.log.Event(maillog.Expired{Queue: msg.Envelope.ID, From: msg.Envelope.Sender, Forced: msg.State.Expired})
+	m.log.Event(maillog.Expired{Queue: msg.Envelope.ID, From: msg.Envelope.Sender})
 	for i := range msg.rcpts {
 		if r := &msg.rcpts[i]; r.state == deferred && r.mayFail || r.state == resting {
 			r.state, r.status.Class = failed, mail.Bounced
 		}
+	}
+}
+
+// forceExpire returns to the sender what is left, with the reason that is recorded
+// (postsuper -e, -f).
+func (m *manager) forceExpire(msg *message) {
+	any := false
+	for i := range msg.rcpts {
+		r := &msg.rcpts[i]
+		if r.state != deferred && r.state != resting {
+			continue
+		}
+		any = true
+		if r.status.Text == "" {
+			r.status = mail.Status{DSN: "4.4.7", Text: "message is administratively expired"}
+		}
+		r.state, r.status.Class = failed, mail.Bounced
+	}
+	if any {
+		m.log.Event(maillog.Expired{Queue: msg.Envelope.ID, From: msg.Envelope.Sender, Forced: true})
 	}
 }
 

@@ -86,6 +86,10 @@ func (m *manager) deliver(a sched.Action) bool {
 		m.machine.TransportPause(m.now(), a.Transport)
 		return true
 	}
+	if program == requeueProgram {
+		m.requeue(a.Entry, msg, a.Recipients)
+		return true
+	}
 	ag := m.agentFor(program)
 	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, agent: ag, service: a.Transport, recipients: left}
 	m.inHand[a.Entry] = d

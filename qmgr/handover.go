@@ -71,6 +71,9 @@ func (m *manager) gate(program string) {
 }
 
 func (m *manager) able(program string) bool {
+	if program == requeueProgram {
+		return m.cleanup != nil && m.cleanup.ready
+	}
 	return m.agentFor(program) != nil && (!submits(program) || m.cleanup != nil && m.cleanup.ready)
 }
 
@@ -79,6 +82,7 @@ func (m *manager) gateSubmitting() {
 	for _, program := range submitting {
 		m.gate(program)
 	}
+	m.gate(requeueProgram)
 }
 
 // agentDown takes back what an agent had in hand that is gone. What bounce and

@@ -51,6 +51,7 @@ func (j *journal) read(m *manager) error {
 	for {
 		var at proto.Durable
 		drained := []proto.Drained{}
+		requeued := []proto.Requeued{}
 		for {
 			f, err := j.conn.Next()
 			if err != nil {
@@ -60,6 +61,10 @@ func (j *journal) read(m *manager) error {
 			switch f.Type {
 			case proto.TypeDurable:
 				err = at.Decode(f.Payload)
+			case proto.TypeRequeued:
+				var r proto.Requeued
+				err = r.Decode(f.Payload)
+				requeued = append(requeued, r)
 			case proto.TypeDrained:
 				var d proto.Drained
 				err = d.Decode(f.Payload)
@@ -77,6 +82,9 @@ func (j *journal) read(m *manager) error {
 		m.post(func() {
 			if at.File != 0 {
 				m.spool.Durable(position(at))
+			}
+			for i := range requeued {
+				m.requeued(&requeued[i])
 			}
 			for i := range drained {
 				m.drained(j, &drained[i])
@@ -113,6 +121,7 @@ func (m *manager) inherit(j *journal, hello *proto.JournalHello) {
 		m.after(time.Second, func() { m.inherit(j, hello) })
 		return
 	}
+	m.requeuesBack()
 	j.ready = true
 	m.gateSubmitting()
 	for partner := range m.lost {

@@ -47,6 +47,7 @@ type message struct {
 	id       sched.MsgID
 	active   time.Time // wall clock: when it entered the active queue
 	rcpts    []recipient
+	requeued bool   // in this pass cleanup was asked to take it anew
 	reported bool   // failures of this pass were handed to bounce, with whatever success
 	warning  bool   // a delay notice is under way
 	gone     bool   // deleted by an operator

@@ -83,6 +83,9 @@ func readSettings(c *config.Config) (settings, error) {
 	// The reports of one pass go to bounce in one delivery, and no report makes
 	// the others wait for a dead destination.
 	s.programs[bounceService] = "bounce"
+	s.programs[requeueService] = requeueProgram
+	s.sched.Transports[requeueService] = sched.Transport{Slots: requeueInHand, InitialConcurrency: requeueInHand,
+		RetryTime: c.Duration("transport_retry_time")}
 	s.sched.Transports[bounceService] = sched.Transport{Slots: bounceInHand, InitialConcurrency: bounceInHand,
 		RetryTime: c.Duration("transport_retry_time")}
 	return s, nil

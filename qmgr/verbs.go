@@ -2,6 +2,7 @@ package qmgr
 
 import (
 	"fmt"
+	"slices"
 
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
@@ -15,7 +16,7 @@ func (o *operator) verb(v *proto.Verb) proto.Done {
 		if !ask(o.m, func() bool { return o.m.mayFlush(o.peer) }) {
 			return proto.Done{Code: exNoPerm, Text: "you are not allowed to flush the mail queue"}
 		}
-	case proto.VerbHold, proto.VerbRelease, proto.VerbDelete, proto.VerbCat:
+	case proto.VerbHold, proto.VerbRelease, proto.VerbDelete, proto.VerbCat, proto.VerbExpire, proto.VerbExpireAll, proto.VerbRequeue:
 		if !mayChange(o.peer) {
 			return proto.Done{Code: exNoPerm, Text: "this is reserved for the superuser and the owner of the mail system"}
 		}
@@ -39,6 +40,9 @@ func (o *operator) verb(v *proto.Verb) proto.Done {
 	ids := v.IDs
 	if v.All {
 		ids = nil
+	}
+	if asks[v.Kind] != 0 {
+		return o.wish(v.Kind, queues, ids)
 	}
 	var ts []spool.Target
 	err := o.each(queues, ids, func(items []*listed) error {
@@ -79,7 +83,14 @@ func (m *manager) flush() {
 // apply carries out a verb. Transfers under way go on: their results count for
 // their recipients, the verb for all others.
 func (m *manager) apply(kind proto.VerbKind, ts []spool.Target, done *proto.Done) {
-	log := m.log.Named(m.d.Config().String("syslog_name") + "/postsuper")
+	log := m.operatorLog()
+	ts = slices.DeleteFunc(ts, func(t spool.Target) bool {
+		busy := kind != proto.VerbRelease && kind != proto.VerbFlush && m.requeuing(t.Ref)
+		if busy {
+			done.Skipped = append(done.Skipped, string(t.ID)+": "+errRequeuing.Error())
+		}
+		return busy
+	})
 	switch kind {
 	case proto.VerbHold:
 		done.Count = uint64(m.spool.Hold(ts))

@@ -19,6 +19,7 @@ const incoming = "incoming"
 type direct struct {
 	q    *spool.Queue
 	lock *os.File
+	err  error // of a wish
 }
 
 // Direct opens the spool itself, while the mail system is down. It takes the lock,
@@ -38,7 +39,7 @@ func Direct(dir string, become func() error) (Queue, error) {
 		lock.Close()
 		return nil, fmt.Errorf("queue directory %s: %w", dir, err)
 	}
-	d := &direct{q, lock}
+	d := &direct{q: q, lock: lock}
 	if err := d.collect(); err != nil {
 		d.Close()
 		return nil, err
@@ -165,6 +166,9 @@ func (d *direct) Do(v *proto.Verb) (*proto.Done, error) {
 	done := &proto.Done{}
 	var ts []spool.Target
 	err := d.each(queues, ids, func(it *spool.Item, _ *proto.Item) error {
+		if a := asks[v.Kind]; a != 0 && !d.wish(v.Kind, a, it.Target) {
+			return nil
+		}
 		ts = append(ts, it.Target)
 		if len(done.IDs) < proto.DoneIDs {
 			done.IDs = append(done.IDs, string(it.ID))
@@ -181,13 +185,39 @@ func (d *direct) Do(v *proto.Verb) (*proto.Done, error) {
 		done.Count = uint64(d.q.Release(ts))
 	case proto.VerbDelete:
 		done.Count = uint64(d.q.Delete(ts))
+	case proto.VerbExpire, proto.VerbExpireAll, proto.VerbRequeue:
+		done.Count = uint64(len(ts))
 	case proto.VerbFlush:
 		return nil, ErrDown
+	}
+	if d.err != nil {
+		return nil, d.err
 	}
 	if err := d.sync(); err != nil {
 		return nil, fmt.Errorf("the decision could not be written down: %w", err)
 	}
 	return done, nil
+}
+
+// asks are the verbs that change what becomes of a message when the system runs again.
+var asks = map[proto.VerbKind]spool.Ask{
+	proto.VerbExpire: spool.Expire, proto.VerbExpireAll: spool.Expire, proto.VerbRequeue: spool.Requeue,
+}
+
+// wish writes down what is wanted of a message, which nobody moves meanwhile.
+func (d *direct) wish(kind proto.VerbKind, a spool.Ask, t spool.Target) bool {
+	if kind != proto.VerbExpire {
+		d.q.Release([]spool.Target{t})
+	}
+	m, err := d.q.Reach(t)
+	if err != nil {
+		d.err = errors.Join(d.err, fmt.Errorf("%s: %w", t.ID, err))
+	}
+	if m == nil {
+		return false
+	}
+	d.q.Put(m, m.State.Wish(a, d.q))
+	return true
 }
 
 func (d *direct) Cat(ids []string, head func(*proto.Item) error, w io.Writer) error {

@@ -111,6 +111,9 @@ const (
 	VerbDelete                      // postsuper -d
 	VerbFlush                       // postqueue -f, or -i with ids
 	VerbCat                         // postcat -q: envelope as Item, content as Content frames
+	VerbExpire                      // postsuper -e
+	VerbExpireAll                   // postsuper -f
+	VerbRequeue                     // postsuper -r
 )
 
 // Queues returns where a verb looks when the operator names no queue (postsuper).
@@ -120,7 +123,7 @@ func (k VerbKind) Queues() []string {
 		return []string{"incoming", "active", "deferred"}
 	case VerbRelease:
 		return []string{"hold"}
-	case VerbDelete:
+	case VerbDelete, VerbExpire, VerbExpireAll, VerbRequeue:
 		return []string{"hold", "incoming", "active", "deferred"}
 	case VerbFlush:
 		return []string{"deferred"}
