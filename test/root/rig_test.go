@@ -184,6 +184,11 @@ func system(t *testing.T, lines ...string) *instance.Instance {
 	t.Helper()
 	build(t)
 	i := instance.AsRoot(t, house.bin, append([]string{"alias_maps = inline:{ {root = " + house.user.name + "} {postmaster = root} }"}, lines...)...)
+	t.Cleanup(func() { // also of a master in the background
+		if i.Run("master", "status").Code == 0 {
+			i.Run("master", "abort")
+		}
+	})
 	house.mu.Lock()
 	defer house.mu.Unlock()
 	house.allow = append(house.allow, i.Conf)
