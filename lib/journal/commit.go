@@ -139,9 +139,11 @@ func (c *committer) sync() error {
 	return nil
 }
 
-// publish tells how far the journal is durable.
+// publish tells how far the journal is durable. What waits in the encoder is not: it may
+// be the first records of a file.
 func (c *committer) publish() {
-	p := slot.Position{File: c.enc.Header().Number, Offset: c.enc.End()}
+	_, end := c.enc.Batch()
+	p := slot.Position{File: c.enc.Header().Number, Offset: end}
 	c.j.mu.Lock()
 	c.j.durable = p
 	c.j.mu.Unlock()

@@ -748,6 +748,44 @@ func TestNoSpaceLeft(t *testing.T) {
 	j.Close()
 }
 
+// What is said to be durable can be read: a reader takes anything else for damage.
+func TestDurableIsThere(t *testing.T) {
+	m := newDisk(t, 1)
+	var j *Journal
+	told := 0
+	check := func(p slot.Position) {
+		told++
+		f, err := m.OpenFile(nameOf(t, m, p.File), os.O_RDONLY, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer f.Close()
+		h, err := slot.ReadHeader(f)
+		if err != nil {
+			t.Error(err)
+		}
+		s := slot.NewScanner(f, h, p.Offset)
+		s.Durable = p.Offset
+		for err == nil {
+			_, err = s.Next()
+		}
+		if err != io.EOF {
+			t.Errorf("durable to %v: %v", p, err)
+		}
+	}
+	j = open(t, m, func(o *Options) { o.FileSize = 20 << 10; o.OnDurable = check })
+	for i := range 30 {
+		if _, err := submit(j, message(fmt.Sprintf("I%d", i), 3000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.Close()
+	if told < 30 {
+		t.Errorf("told %d times", told)
+	}
+}
+
 // Names that stay in maildrop outlive any number of files and restarts, also
 // of lives that wrote nothing.
 func TestMaildropNames(t *testing.T) {
