@@ -107,6 +107,21 @@ type early struct {
 	r proto.Result
 }
 
+// sweepEarly drops results of messages that ended without being opened: all that was
+// left of them was done. It looks once a second.
+func (m *manager) sweepEarly() {
+	now := time.Now()
+	if len(m.early) == 0 || now.Sub(m.swept) < time.Second {
+		return
+	}
+	m.swept = now
+	for ref := range m.early {
+		if m.spool.Finished(ref) {
+			delete(m.early, ref)
+		}
+	}
+}
+
 // applyEarly gives a message that was just opened the results that came before.
 func (m *manager) applyEarly(msg *message) {
 	list := m.early[msg.Ref]

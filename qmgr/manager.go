@@ -56,6 +56,7 @@ type manager struct {
 	foreign map[proto.DeliveryID]*delivery // in hand since an earlier qmgr
 	held    map[slot.Ref][]*delivery       // the same, by message
 	early   map[slot.Ref][]early           // results of those from before we had the message open
+	swept   time.Time                      // when early was last looked through
 	lost    map[string][]*delivery         // what a dead bounce or local had in hand, until cleanup is drained
 
 	cleanup  *journal
@@ -117,6 +118,7 @@ func (m *manager) turn() (more bool) {
 	now := m.now()
 	m.machine.Tick(now)
 	m.start()
+	m.sweepEarly()
 	if m.started {
 		if !m.stopping {
 			more = m.fill()

@@ -102,6 +102,7 @@ type world struct {
 
 	lmu      sync.Mutex
 	promised map[string]bool     // "ID recipient": accepted
+	accepted map[string]bool     // ids of the same
 	sent     map[string]int      // delivered
 	reports  map[string][]string // "ID recipient" of a report to those of what it reports
 	deleted  map[string]bool     // ids
@@ -112,7 +113,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	s := newSite(t, "minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "transport_retry_time = 1s",
 		"default_destination_concurrency_failed_cohort_limit = 0", "qmgr_message_active_limit = 300", "qmgr_message_recipient_limit = 600")
-	w := &world{site: s, logSize: 256 << 10, promised: map[string]bool{}, sent: map[string]int{},
+	w := &world{site: s, logSize: 256 << 10, promised: map[string]bool{}, accepted: map[string]bool{}, sent: map[string]int{},
 		reports: map[string][]string{}, deleted: map[string]bool{}, failed: map[string]bool{}}
 	w.ids.Number = 7
 	s.answer = w.handle
@@ -398,6 +399,7 @@ func (w *world) load(n int, big bool) {
 				}
 				if w.put(env, size) {
 					w.lmu.Lock()
+					w.accepted[string(env.ID)] = true
 					for _, rc := range env.Recipients {
 						w.promised[string(env.ID)+" "+string(rc.Address)] = true
 					}
@@ -457,6 +459,9 @@ func (w *world) judge() {
 
 // chaos runs f every so often until stop is closed.
 func chaos(wg *sync.WaitGroup, stop chan struct{}, every time.Duration, f func()) {
+	if pace, _ := strconv.Atoi(os.Getenv("SOAKPACE")); pace > 0 {
+		every /= time.Duration(pace)
+	}
 	wg.Go(func() {
 		for {
 			select {
@@ -578,7 +583,15 @@ func (w *world) clean() {
 		es, _ := os.ReadDir(filepath.Join(w.dir, dir))
 		return len(es)
 	}
-	w.until("content/ is empty", func() bool { return count("content") == 0 })
+	w.until("content/ has nothing that was accepted", func() bool {
+		es, _ := os.ReadDir(filepath.Join(w.dir, "content"))
+		for _, e := range es {
+			if w.accepted[e.Name()] {
+				return false
+			}
+		}
+		return true
+	})
 	w.t.Logf("left: incoming %d deferred %d hold %d log %d corrupt %d; early %d deleted %d bumped %d, %d goroutines, %d descriptors; %+v",
 		count("incoming"), count("deferred"), count("hold"), count("log"), count("corrupt"),
 		ask(w.m, func() int { return len(w.m.early) }), ask(w.m, func() int { return len(w.m.deleted) }), ask(w.m, func() int { return len(w.m.bumped) }),
