@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -113,6 +114,7 @@ func Open(o Options) (*Journal, error) {
 	}
 	j := &Journal{o: o, wake: make(chan struct{}, 1), done: make(chan struct{}), large: make(chan struct{}, 16)}
 	j.room.L = &j.mu
+	j.space.free.Store(math.MaxInt64) // until it is asked for
 	j.dirs.sync = func() error { return o.FS.SyncDir(dirContent) }
 	j.k.init(j)
 	if err := disk.NoCOW(o.FS, dirIncoming); err != nil {
@@ -158,7 +160,7 @@ func (j *Journal) InlineLimit() int64 { return j.o.InlineLimit }
 // slot.ErrTooLarge.
 func (j *Journal) Append(m *Message, done func(slot.Ref, error)) {
 	size := int64(len(m.Content)) + 512 + 64*int64(len(m.Envelope.Recipients))
-	err := j.hasRoom()
+	err := j.hasRoom(m.Envelope.Replaces.ID != "")
 	if err == nil && int64(len(m.Content)) > j.o.InlineLimit {
 		err = fmt.Errorf("%w: content of %d bytes", slot.ErrTooLarge, len(m.Content))
 	}

@@ -718,11 +718,30 @@ func TestFull(t *testing.T) {
 	if used, limit := j.Usage(); used < limit {
 		t.Errorf("%d of %d", used, limit)
 	}
+	report := message("R1", 1000)
+	report.Envelope.Replaces.ID = "I1"
+	if _, err := submit(j, report); err != nil {
+		t.Errorf("a report that takes a recipient over: %v", err)
+	}
+	j.Close()
+	j = open(t, m, func(o *Options) { o.Now = c.now; o.MinFree = 1 << 62 }) // the reserve is touched
+	c.add(2 * time.Second)
+	if _, err := submit(j, message("V", 1)); !errors.Is(err, ErrFull) {
+		t.Error(err)
+	}
+	report.Envelope.ID = "R2"
+	if _, err := submit(j, report); err != nil {
+		t.Errorf("a report that takes a recipient over: %v", err)
+	}
 	j.Close()
 	j = open(t, m, func(o *Options) { o.Now = c.now })
 	m.SetCapacity(1) // the reserve is gone
 	c.add(2 * time.Second)
 	if _, err := submit(j, message("X", 1)); !errors.Is(err, ErrFull) {
+		t.Error(err)
+	}
+	report.Envelope.ID = "R3"
+	if _, err := submit(j, report); !errors.Is(err, ErrFull) {
 		t.Error(err)
 	}
 	m.SetCapacity(0)

@@ -298,7 +298,7 @@ func (k *keeper) work() {
 			err = k.removeBad(name)
 		case many && !had:
 			err = k.remove(name)
-		case !had && k.j.lowDisk():
+		case !had && k.j.freeDisk() < k.j.o.MinFree:
 			k.forget(name) // a file of its own would be the end of the reserve
 			return
 		default:

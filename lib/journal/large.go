@@ -29,7 +29,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // NewLarge begins the content of message id. Commit or Abort ends it. The error
 // is ErrFull or ErrSync.
 func (j *Journal) NewLarge(id mail.QueueID) (*Large, error) {
-	if err := j.hasRoom(); err != nil {
+	if err := j.hasRoom(false); err != nil {
 		return nil, err
 	}
 	if !id.Valid() {

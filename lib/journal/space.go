@@ -14,7 +14,7 @@ type space struct {
 	current atomic.Int64 // in the file being written
 	large   atomic.Int64 // in content/, as last counted and since written
 	checked atomic.Int64 // when free space was last asked for, in nanoseconds
-	low     atomic.Bool  // less than the reserve was free then
+	free    atomic.Int64 // what was free then
 }
 
 // Usage returns how many bytes unfinished mail takes up, and the limit
@@ -24,33 +24,41 @@ func (j *Journal) Usage() (used, limit int64) {
 	return s.ended.Load() + s.current.Load() + s.large.Load(), j.o.SizeLimit
 }
 
-// hasRoom gives ErrFull when no message may be taken.
-func (j *Journal) hasRoom() error {
+// hasRoom gives ErrFull when no message may be taken. One that takes over recipients of
+// a message in the queue, as a report or a forwarded message does, may use half of the
+// reserve: a disk full of mail that cannot be delivered would never become empty
+// otherwise.
+func (j *Journal) hasRoom(takesOver bool) error {
 	used, limit := j.Usage()
 	over := limit > 0 && used >= limit
 	now, last := j.o.Now().UnixNano(), j.space.checked.Load()
 	if d := now - last; (d < 0 || d > int64(time.Second)) && j.space.checked.CompareAndSwap(last, now) {
-		j.space.low.Store(j.lowDisk())
+		j.space.free.Store(j.freeDisk())
 		if over {
 			j.k.poke() // count content/ again
 		}
 	}
+	reserve := j.o.MinFree
+	if takesOver {
+		over, reserve = false, j.o.FileSize
+	}
 	if over {
 		return fmt.Errorf("%w: %d of %d bytes in use (journal_size_limit)", ErrFull, used, limit)
 	}
-	if j.space.low.Load() {
-		return fmt.Errorf("%w: less than %d bytes are free on the disk", ErrFull, j.o.MinFree)
+	if j.space.free.Load() < reserve {
+		return fmt.Errorf("%w: less than %d bytes are free on the disk", ErrFull, reserve)
 	}
 	return nil
 }
 
-// lowDisk says whether less than the reserve is free, or cannot be told.
-func (j *Journal) lowDisk() bool {
+// freeDisk is how much is free on the disk; 0 when that cannot be told.
+func (j *Journal) freeDisk() int64 {
 	n, err := j.o.FS.Free(dirIncoming)
 	if err != nil {
 		j.o.Logf("journal: %v", err)
+		return 0
 	}
-	return err != nil || n < j.o.MinFree
+	return n
 }
 
 // countLarge adds up content/, whose files qmgr removes.
