@@ -3,9 +3,11 @@ package spool
 import (
 	"fmt"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
+	"postrider/lib/disk"
 	"postrider/lib/mail"
 	"postrider/lib/slot"
 )
@@ -105,4 +107,40 @@ func TestLeftovers(t *testing.T) {
 			r.q.Close()
 		})
 	}
+}
+
+// A message whose state record cannot be written to its run keeps its content. Red
+// without: Snapshot.short.
+func TestLeftoversWhileRunsCannotBeWritten(t *testing.T) {
+	r := newRig(t, 1)
+	r.disk.Clock = func() time.Time { return r.wall }
+	id := r.large(true)
+	r.tail()
+	r.sync()
+	r.stop()
+	r.disk.Kill()
+	r.pass(2 * leftoverAge)
+	q, err := Open(r.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.q, r.w = q, &writer{r: r}
+	r.w.fresh() // a cleanup begins
+	if err := q.WriterGone(r.w.number); err != nil {
+		t.Fatal(err)
+	}
+	r.disk.Fail(disk.Fault{Op: disk.OpWrite, Prefix: dirDeferred, Forever: true, Err: syscall.EIO})
+	ms := r.tail()
+	r.expect("active", ms, id)
+	r.deferAll(ms[0], time.Hour)
+	r.settle()
+	r.settle()
+	if q.tail.cleared != r.w.number {
+		t.Error("content/ was not looked through")
+	}
+	if _, err := r.disk.Stat(dirContent + "/" + id); err != nil {
+		t.Error(err)
+	}
+	r.disk.Heal()
+	r.q.Close()
 }

@@ -22,7 +22,8 @@ type Snapshot struct {
 	f    disk.File
 	scan *slot.Scanner
 
-	strict bool // what is damaged is an error
+	strict bool // what is damaged or not there is an error
+	short  bool // some of what is in memory could not be written, and is not there
 }
 
 type openItem struct {
@@ -49,6 +50,7 @@ type fileView struct {
 func (q *Queue) Snapshot() *Snapshot {
 	s := &Snapshot{q: q, files: make(map[uint64]*fileView), skip: make(map[slot.Ref]bool)}
 	if err := q.writeRuns(); err != nil {
+		s.short = true
 		q.o.Logf("warning: a listing is not complete: %v", err)
 	}
 	for _, r := range q.runs {
@@ -87,6 +89,9 @@ func (q *Queue) Snapshot() *Snapshot {
 // Next returns the next message: the open ones, then by run, or io.EOF. What
 // is damaged is passed over; the owner meets it in its time.
 func (s *Snapshot) Next() (*Item, error) {
+	if s.strict && s.short {
+		return nil, errNotWhole
+	}
 	if len(s.open) > 0 {
 		o := s.open[0]
 		s.open = s.open[1:]
