@@ -54,16 +54,16 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	return err
 }
 
-// doors are the spool without maildrop/. qmgr recycles what cleanup writes, and
-// makes no file there.
+// doors are the spool without maildrop/. What cleanup writes qmgr reads, gives back
+// and removes; it makes no file there.
 func doors(queue string) lockdown.Doors {
-	const use = lockdown.Read | lockdown.Write | lockdown.List | lockdown.Remove
-	dirs := map[string]lockdown.Access{}
-	for _, name := range []string{"incoming", "content"} {
-		dirs[filepath.Join(queue, name)] = use
+	const read = lockdown.Read | lockdown.List | lockdown.Remove
+	dirs := map[string]lockdown.Access{
+		filepath.Join(queue, "incoming"): read | lockdown.Write,
+		filepath.Join(queue, "content"):  read,
 	}
 	for _, name := range []string{"deferred", "hold", "store", "log", "corrupt"} {
-		dirs[filepath.Join(queue, name)] = use | lockdown.Create
+		dirs[filepath.Join(queue, name)] = read | lockdown.Write | lockdown.Create
 	}
 	return lockdown.Doors{Accept: true, Memory: true, Dirs: dirs}
 }

@@ -106,6 +106,7 @@ type world struct {
 	sent     map[string]int      // delivered
 	reports  map[string][]string // "ID recipient" of a report to those of what it reports
 	deleted  map[string]bool     // ids
+	final    map[string]bool     // of these, those with nothing under way then
 	failed   map[string]bool     // bounces in the end
 	amnesty  int                 // deliveries whose agent was killed with them in hand
 }
@@ -114,7 +115,7 @@ func newWorld(t *testing.T) *world {
 	s := newSite(t, "minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "transport_retry_time = 1s",
 		"default_destination_concurrency_failed_cohort_limit = 0", "qmgr_message_active_limit = 300", "qmgr_message_recipient_limit = 600")
 	w := &world{site: s, logSize: 256 << 10, promised: map[string]bool{}, accepted: map[string]bool{}, sent: map[string]int{},
-		reports: map[string][]string{}, deleted: map[string]bool{}, failed: map[string]bool{}}
+		reports: map[string][]string{}, deleted: map[string]bool{}, final: map[string]bool{}, failed: map[string]bool{}}
 	w.ids.Number = 7
 	s.answer = w.handle
 	w.stopAll()
@@ -328,6 +329,9 @@ func (w *world) handle(r *libagent.Request) proto.Result {
 		key := string(r.Queue) + " " + string(rc.Address)
 		st := mail.Status{Class: mail.Sent, DSN: "2.0.0", Text: "250 ok"}
 		w.lmu.Lock()
+		if w.final[string(r.Queue)] {
+			w.t.Errorf("%s: tried after it was deleted", r.Queue)
+		}
 		switch n := draw(key) % 100; {
 		case n < 5:
 			st = mail.Status{Class: mail.Bounced, DSN: "5.1.1", Text: "550 no " + string(rc.Address)}
@@ -562,6 +566,7 @@ func TestSoak(t *testing.T) {
 					w.lmu.Lock()
 					for _, id := range d.IDs {
 						w.deleted[id] = true
+						w.final[id] = d.InHand == 0
 					}
 					w.lmu.Unlock()
 				}
