@@ -113,7 +113,12 @@ func Seccomp(d Doors) error {
 	if err := seccompKnown(); err != nil {
 		return err
 	}
-	p := program(rulesFor(d, uint32(unix.Getpid())))
+	return install(rulesFor(d, uint32(unix.Getpid())))
+}
+
+// install makes the rules hold for all threads.
+func install(rules []rule) error {
+	p := program(rules)
 	prog := unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]}
 	_, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
 	if e != 0 {
