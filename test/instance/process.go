@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,6 +56,25 @@ func (i *Instance) KillOne(name string) {
 	i.Await(fmt.Sprintf("the end of %s (pid %d)", name, pid), func() bool { return !alive(pid) })
 }
 
+// Freeze stops a process of the program with SIGSTOP and waits until each of its threads
+// stands still.
+func (i *Instance) Freeze(name string) {
+	i.t.Helper()
+	pid := i.PID(name)
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		i.t.Fatal(err)
+	}
+	i.Await(name+" to stand still", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, name := range threads {
+			if _, state, err := readStat(name); err == nil && state != "T" {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
+}
+
 // Kill ends master and every process below it at once, with SIGKILL.
 func (i *Instance) Kill() {
 	for _, p := range i.orphans {
@@ -69,10 +90,9 @@ func (i *Instance) Kill() {
 	if !i.Exited() {
 		i.cmd.Process.Signal(syscall.SIGSTOP) // starts nothing new while we look
 		all = i.Processes()
-		for _, p := range all {
+		for _, p := range slices.Backward(all) { // master last: at its end daemons stop in good order
 			syscall.Kill(p.PID, syscall.SIGKILL)
 		}
-		i.cmd.Process.Kill()
 	}
 	<-i.exited
 	for _, p := range all {
@@ -132,9 +152,11 @@ func alive(pid int) bool {
 	return err == nil && p.PID == pid && state != "Z" && state != "X"
 }
 
-// stat reads /proc/PID/stat.
-func stat(pid int) (Process, string, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+func stat(pid int) (Process, string, error) { return readStat(fmt.Sprintf("/proc/%d/stat", pid)) }
+
+// readStat reads the stat file of a process or thread: what it is, and its state.
+func readStat(name string) (Process, string, error) {
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return Process{}, "", err
 	}
@@ -144,6 +166,7 @@ func stat(pid int) (Process, string, error) {
 	if open < 0 || len(f) < 2 {
 		return Process{}, "", errors.New("not a process")
 	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(s[:open]))
 	parent, _ := strconv.Atoi(f[1])
 	return Process{pid, parent, s[open+1 : shut]}, f[0], nil
 }
