@@ -31,6 +31,31 @@ func (o *options) extract(say func(string, ...any)) (int, error) {
 	return 0, nil
 }
 
+// check is -s: it reads every file of the spool and says what is wrong.
+func (o *options) check(say func(string, ...any)) (int, error) {
+	queues := o.Queues
+	if o.verbs() {
+		o.Queues = nil // they are for the verbs
+	}
+	dir, code, err := o.spool()
+	o.Queues = queues
+	if err != nil {
+		return code, err
+	}
+	found, err := extract.Check(dir)
+	if err != nil {
+		return exUnavailable, err
+	}
+	for _, line := range found {
+		say("warning: %s", line)
+	}
+	if len(found) > 0 {
+		say("warning: %d thing%s wrong in %s", len(found), plural(uint64(len(found))), dir)
+		return exIncomplete, nil
+	}
+	return 0, nil
+}
+
 // spool is the queue directory that the command line names, or else main.cf. An
 // error comes with an exit code.
 func (o *options) spool() (dir string, code int, err error) {

@@ -32,12 +32,12 @@ type options struct {
 	Requeue   []string `short:"r" sep:"none" placeholder:"ID" help:"Queue again from the start, under a new id."`
 	Extract   string   `short:"x" placeholder:"OUT" help:"Write every unfinished message, of the queue directory named or the configured one, into the new folder OUT: ID.eml and ID.envelope."`
 	Purge     bool     `short:"p" help:"Accepted: the queue manager purges by itself."`
-	Structure bool     `short:"s" help:"Accepted: the queue manager checks the queue when it starts."`
+	Structure bool     `short:"s" help:"Check every file of the queue directory named or the configured one, and change nothing."`
 	Names     bool     `short:"S" help:"As -s."`
 	Config    string   `short:"c" placeholder:"DIR" help:"Configuration directory (or MAIL_CONFIG)."`
 	Verbose   []bool   `short:"v" help:"Accepted for compatibility."`
 	Help      bool     `help:"Show this help."`
-	Queues    []string `arg:"" optional:"" name:"queue" help:"Only in these queues: incoming, active, deferred, hold. With -x: the queue directory."`
+	Queues    []string `arg:"" optional:"" name:"queue" help:"Only in these queues: incoming, active, deferred, hold. With -x or -s: the queue directory."`
 }
 
 // sysexits.
@@ -51,13 +51,15 @@ const (
 // Main runs the command and ends the process.
 func Main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-// verbs are the verbs in the order in which they are carried out, with their lines.
-var verbs = []struct {
+type verb struct {
 	kind    proto.VerbKind
 	each    string // for one message
 	summary string
 	ids     func(*options) []string
-}{
+}
+
+// verbs are the verbs in the order in which they are carried out, with their lines.
+var verbs = []verb{
 	{proto.VerbRequeue, "requeued", "Requeued", func(o *options) []string { return o.Requeue }},
 	{proto.VerbDelete, "removed", "Deleted", func(o *options) []string { return o.Delete }},
 	{proto.VerbExpire, "expired", "Force-expired", func(o *options) []string { return o.Expire }},
@@ -90,6 +92,15 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 			return fatal(code, "%v", err)
 		}
 		return code
+	}
+	if o.Structure || o.Names {
+		code, err := o.check(say)
+		if err != nil {
+			return fatal(code, "%v", err)
+		}
+		if code != 0 || !o.verbs() {
+			return code
+		}
 	}
 	for _, q := range o.Queues {
 		if !slices.Contains([]string{"incoming", "active", "deferred", "hold"}, q) {
@@ -138,6 +149,11 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 		}
 	}
 	return 0
+}
+
+// verbs says whether anything is to be done to messages.
+func (o *options) verbs() bool {
+	return slices.ContainsFunc(verbs, func(v verb) bool { return len(v.ids(o)) > 0 })
 }
 
 // verb makes the request for one kind, or nil when it was not asked for.

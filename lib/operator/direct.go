@@ -16,6 +16,10 @@ import (
 // nobody works on it.
 const incoming = "incoming"
 
+// logSize is how large a log of the spool is made, in bytes: less than qmgr's, since a
+// command writes little and waits for it.
+const logSize = 4 << 20
+
 type direct struct {
 	q    *spool.Queue
 	lock *os.File
@@ -34,7 +38,7 @@ func Direct(dir string, become func() error) (Queue, error) {
 		lock.Close()
 		return nil, err
 	}
-	q, err := spool.Open(spool.Options{FS: disk.OS(dir), Logf: func(f string, a ...any) { fmt.Fprintf(os.Stderr, f+"\n", a...) }})
+	q, err := spool.Open(spool.Options{FS: disk.OS(dir), LogSize: logSize, Logf: func(f string, a ...any) { fmt.Fprintf(os.Stderr, f+"\n", a...) }})
 	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("queue directory %s: %w", dir, err)

@@ -106,14 +106,14 @@ type VerbKind uint8
 
 // The verbs.
 const (
-	VerbHold    VerbKind = iota + 1 // postsuper -h
-	VerbRelease                     // postsuper -H
-	VerbDelete                      // postsuper -d
-	VerbFlush                       // postqueue -f, or -i with ids
-	VerbCat                         // postcat -q: envelope as Item, content as Content frames
-	VerbExpire                      // postsuper -e
-	VerbExpireAll                   // postsuper -f
-	VerbRequeue                     // postsuper -r
+	VerbHold      VerbKind = iota + 1 // postsuper -h
+	VerbRelease                       // postsuper -H
+	VerbDelete                        // postsuper -d
+	VerbFlush                         // postqueue -f, or -i with ids
+	VerbCat                           // postcat -q: envelope as Item, content as Content frames
+	VerbExpire                        // postsuper -e
+	VerbExpireAll                     // postsuper -f
+	VerbRequeue                       // postsuper -r
 )
 
 // Queues returns where a verb looks when the operator names no queue (postsuper).
