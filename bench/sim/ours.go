@@ -1,0 +1,92 @@
+package main
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"postrider/lib/sched"
+)
+
+// ours is lib/sched with the defaults of Postfix and its own.
+type ours struct {
+	m     *sched.Machine
+	names []string
+	rs    []sched.Recipient
+}
+
+var retry = sched.Retry{MinBackoff: 300 * time.Second, MaxBackoff: 4000 * time.Second}
+
+const transport = "smtp"
+
+func newOurs(seed uint64) func() (scheduler, deferredQueue) {
+	return func() (scheduler, deferredQueue) {
+		one, _ := sched.ParseFeedback("1")
+		r := retry
+		r.Seed = seed
+		return &ours{m: sched.New(sched.Config{ActiveLimit: activeLimit, RecipientLimit: activeLimit, Retry: r,
+			Transports: map[string]sched.Transport{transport: {Slots: slots, InitialConcurrency: initial,
+				ConcurrencyLimit: windowLimit, RecipientLimit: perDelivery, PositiveFeedback: one, NegativeFeedback: one,
+				CohortLimit: 1, RetryTime: time.Minute, UnprovenShare: 50}}})}, &byTime{retry: r}
+	}
+}
+
+func (o *ours) room() bool           { return o.m.Room() > 0 }
+func (o *ours) preferDeferred() bool { return o.m.Prefer() == sched.Deferred }
+
+func (o *ours) admit(now sched.Time, m *message, deferred bool) {
+	o.rs = o.rs[:0]
+	for _, r := range m.todo {
+		site := int(m.sites[r])
+		for site >= len(o.names) {
+			o.names = append(o.names, "site"+strconv.Itoa(len(o.names))+".example")
+		}
+		o.rs = append(o.rs, sched.Recipient{Index: r, Transport: transport, NextHop: o.names[site]})
+	}
+	m.todo = nil
+	in := sched.Message{ID: sched.MsgID(m.id), Recipients: o.rs}
+	if deferred {
+		in.Source = sched.Deferred
+	}
+	o.m.Admit(now, in)
+}
+
+func (o *ours) result(now sched.Time, entry uint64, ok bool) {
+	o.m.Result(now, sched.EntryID(entry), sched.HopResult{OK: ok})
+}
+
+func (o *ours) next() (action, bool) {
+	a, ok := o.m.Next()
+	return action{entry: uint64(a.Entry), msg: uint32(a.Msg), recipients: a.Recipients, suspend: a.Kind == sched.Suspend}, ok
+}
+
+func (o *ours) wakeAt() (sched.Time, bool) { return o.m.WakeAt() }
+func (o *ours) tick(now sched.Time)        { o.m.Tick(now) }
+
+// byTime is our deferred mail: each message is due at its time.
+type byTime struct {
+	retry  sched.Retry
+	future future[*message]
+}
+
+func (q *byTime) put(now sched.Time, m *message) {
+	q.future.add(q.retry.Next(m.at, now, uint64(m.id)), m)
+}
+
+func (q *byTime) next(now sched.Time) *message {
+	if at, ok := q.future.first(); !ok || at > now {
+		return nil
+	}
+	return q.future.take()
+}
+
+// wakeAt returns when mail becomes due. What is due already waits for room, and
+// room comes with an event.
+func (q *byTime) wakeAt(now sched.Time) (sched.Time, bool) {
+	at, ok := q.future.first()
+	return at, ok && at > now
+}
+
+func newChance(seed uint64, stream int) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, uint64(stream)))
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"postrider/lib/sched"
+)
+
+// late is after how long a recipient counts as starved.
+const late = 15 * time.Minute
+
+// result is what one scheduler made of a world, by class. A delay counts from
+// when the message could have been delivered: from its arrival, or when its
+// destination was down then, from its return.
+type result struct {
+	messages, recipients int
+	delays               [][]float32 // seconds
+	starved, wasted      []int
+	sites                [][]mean // delays by class and destination
+}
+
+type mean struct {
+	sum float64
+	n   int
+}
+
+func newResult(w *world) *result {
+	n := len(w.classes)
+	r := &result{delays: make([][]float32, n), starved: make([]int, n), wasted: make([]int, n), sites: make([][]mean, n)}
+	for i := range r.sites {
+		r.sites[i] = make([]mean, len(w.sites))
+	}
+	return r
+}
+
+func (r *result) delivered(m *message, recipient uint32, now sched.Time, w *world) {
+	site := m.sites[recipient]
+	since, _ := w.sites[site].since(m.at, w.end)
+	if now < since { // under way when the destination went down
+		since = m.at
+	}
+	delay := now.Sub(since)
+	r.delays[m.class] = append(r.delays[m.class], float32(delay.Seconds()))
+	if delay > late {
+		r.starved[m.class]++
+	}
+	s := &r.sites[m.class][site]
+	s.sum += delay.Seconds()
+	s.n++
+}
+
+// left counts a recipient that was not delivered in time.
+func (r *result) left(m *message, recipient uint32, w *world) {
+	if since, ok := w.sites[m.sites[recipient]].since(m.at, w.end); ok && w.end.Sub(since) > late {
+		r.starved[m.class]++
+	}
+}
+
+// jain returns Jain's index of the mean delays of a class's destinations: 1 when
+// all wait alike, 1/n when one waits for all.
+func (r *result) jain(class int) float64 {
+	sum, squares, n := 0.0, 0.0, 0
+	for _, s := range r.sites[class] {
+		if s.n > 0 {
+			x := s.sum / float64(s.n)
+			sum, squares, n = sum+x, squares+x*x, n+1
+		}
+	}
+	if n == 0 {
+		return math.NaN()
+	}
+	return sum * sum / (float64(n) * squares)
+}
+
+// quantile returns the delay that the part p of a class does not exceed.
+func (r *result) quantile(class int, p float64) float64 {
+	d := r.delays[class]
+	if len(d) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(d)
+	return float64(d[int(p*float64(len(d)-1))])
+}
+
+// figure is a row of the table. Ours is worse when it is beyond the other by
+// more than 2 % and more than slack.
+type figure struct {
+	name   string
+	of     func(r *result, class int) float64
+	more   bool // is better
+	slack  float64
+	format string
+}
+
+var figures = []figure{
+	{"delivered", func(r *result, c int) float64 { return float64(len(r.delays[c])) }, true, 2, "%.0f"},
+	{"delay, median (s)", func(r *result, c int) float64 { return r.quantile(c, 0.5) }, false, 0.01, "%.2f"},
+	{"delay, 99 % (s)", func(r *result, c int) float64 { return r.quantile(c, 0.99) }, false, 0.05, "%.2f"},
+	{"starved (> 15 min)", func(r *result, c int) float64 { return float64(r.starved[c]) }, false, 2, "%.0f"},
+	{"wasted attempts", func(r *result, c int) float64 { return float64(r.wasted[c]) }, false, 5, "%.0f"},
+	{"Jain index of delays", (*result).jain, true, 0.01, "%.3f"},
+}
+
+// compare writes the table and returns in how many rows ours is worse.
+func compare(w io.Writer, world *world, ours, model *result) int {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "class\tfigure\tours\tmodel\t")
+	worse := 0
+	for c, name := range world.classes {
+		for _, f := range figures {
+			a, b := f.of(ours, c), f.of(model, c)
+			if math.IsNaN(a) && math.IsNaN(b) {
+				continue
+			}
+			verdict := ""
+			switch by := b - a; {
+			case math.Abs(by) <= f.slack || math.Abs(by) <= 0.02*math.Abs(b):
+			case (by < 0) == f.more:
+				verdict = "better"
+			default:
+				verdict = "worse"
+				worse++
+			}
+			fmt.Fprintf(t, "%s\t%s\t"+f.format+"\t"+f.format+"\t%s\n", name, f.name, a, b, verdict)
+		}
+	}
+	t.Flush()
+	return worse
+}
