@@ -51,12 +51,13 @@ func (m *manager) next(src sched.Source) *spool.Message {
 		return m.parked.pop()
 	}
 	if len(m.due) == 0 {
-		if at, ok := m.spool.NextDue(); !ok || at.After(m.spool.Now()) {
+		if at, ok := m.nextDue(); !ok || at.After(m.spool.Now()) {
 			return nil
 		}
 		var err error
 		if m.due, err = m.spool.Due(tailBatch); err != nil {
 			m.log.Warnf("reading the deferred queue: %v", err)
+			m.ailing = m.spool.Now().Add(afterError)
 		}
 		if len(m.due) == 0 {
 			return nil
@@ -66,6 +67,18 @@ func (m *manager) next(src sched.Source) *spool.Message {
 	m.due[0] = nil
 	m.due = m.due[1:]
 	return msg
+}
+
+// afterError is how long the deferred queue is left alone after it could not be read.
+const afterError = 5 * time.Second
+
+// nextDue is when the deferred queue is to be read next, if it has anything.
+func (m *manager) nextDue() (time.Time, bool) {
+	at, ok := m.spool.NextDue()
+	if at.Before(m.ailing) {
+		at = m.ailing
+	}
+	return at, ok
 }
 
 // tail reads the next new messages from the journal into the parked list and

@@ -116,7 +116,7 @@ func (m *manager) forceExpire(msg *message) {
 func (m *manager) delayed(msg *message) bool {
 	w := m.set.delayWarning
 	return w > 0 && msg.State.Notices == 0 && !msg.warning && msg.Envelope.Sender != "" &&
-		msg.count(deferred) > 0 && m.spool.Now().Sub(msg.State.Since) >= w
+		msg.count(deferred) > 0 && !m.spool.IsHeld(msg.Ref) && m.spool.Now().Sub(msg.State.Since) >= w
 }
 
 // report gives recipients to bounce, as one delivery, or as several when what is to
@@ -168,7 +168,16 @@ func (m *manager) quarantine(msg *message) {
 	m.log.Warnf("saving corrupt message %s to queue corrupt: %s", msg.Envelope.ID, msg.corrupt)
 	if err := m.spool.Corrupt(msg.Message, msg.corrupt); err != nil {
 		m.log.Errorf("%s: cannot be moved to corrupt/, left as it is: %v", msg.Envelope.ID, err)
-		m.later(msg.Message, m.spool.Now().Add(m.set.sched.Retry.MaxBackoff))
+		now := m.spool.Now()
+		again := now.Add(m.set.sched.Retry.MaxBackoff)
+		for i := range msg.rcpts {
+			if r := &msg.rcpts[i]; r.state != finished {
+				r.state, r.due, r.tried = resting, again, false
+			}
+		}
+		s := msg.State
+		s.Done, s.Groups = msg.done(), msg.groups(now, again)
+		m.spool.Put(msg.Message, s)
 	}
 	m.forget(msg)
 }

@@ -44,6 +44,7 @@ type manager struct {
 	lastID  sched.MsgID
 	parked  fifo              // tailed, and not yet admitted
 	due     []*spool.Message  // read from the wheel, and not yet admitted
+	ailing  time.Time         // the wheel could not be read, and is not before (spool time)
 	touched []*message        // with finished recipients that the spool was not told of
 	deleted map[slot.Ref]bool // deleted while parked or due
 	bumped  map[slot.Ref]bool // to be tried whatever is known of their destinations
@@ -205,7 +206,7 @@ func (m *manager) wait() time.Duration {
 	if at, ok := m.machine.WakeAt(); ok {
 		d = min(d, at.Sub(stime(now)))
 	}
-	if at, ok := m.spool.NextDue(); ok && m.machine.Room() > 0 {
+	if at, ok := m.nextDue(); ok && m.machine.Room() > 0 {
 		d = min(d, at.Sub(now))
 	}
 	return max(d, 10*time.Millisecond)
