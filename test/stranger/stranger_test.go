@@ -168,7 +168,13 @@ func TestSame(t *testing.T) {
 	same(t, "up", extract(), want)
 	same(t, "up, a stranger", stranger(t, i.Queue), want)
 
+	if r := i.Run("postsuper", "-s"); r.Code != 0 || r.Stderr != "" {
+		t.Errorf("postsuper -s: %+v", r)
+	}
 	i.Kill()
+	if r := i.Run("postsuper", "-s", i.Queue); r.Code != 0 || r.Stderr != "" {
+		t.Errorf("postsuper -s of a killed system: %+v", r)
+	}
 	same(t, "killed", extract(), want)
 	same(t, "killed, a stranger", stranger(t, i.Queue), want)
 	i.Must("postsuper", "-H", ids[1]) // a start and a stop, with a checkpoint
