@@ -98,3 +98,23 @@ func DecodeLarge(b []byte) (Large, error) {
 	}
 	return Large{int64(binary.LittleEndian.Uint64(b)), binary.LittleEndian.Uint32(b[8:])}, nil
 }
+
+// AppendCopy begins the envelope of a TypeCopy record: the message that was first
+// stored at ref. Its own envelope follows.
+func AppendCopy(b []byte, ref Ref) []byte {
+	b = binary.AppendUvarint(b, ref.File)
+	return binary.AppendUvarint(b, uint64(ref.Slot))
+}
+
+// DecodeCopy reads the envelope of a TypeCopy record. The error is ErrDamage.
+func DecodeCopy(b []byte) (ref Ref, envelope []byte, err error) {
+	file, k := binary.Uvarint(b)
+	if k <= 0 {
+		return ref, nil, ErrDamage
+	}
+	n, k2 := binary.Uvarint(b[k:])
+	if k2 <= 0 || n > 1<<32-1 {
+		return ref, nil, ErrDamage
+	}
+	return Ref{file, uint32(n)}, b[k+k2:], nil
+}

@@ -85,6 +85,7 @@ const (
 	TypeMessage uint8 = 1 // a message: mail.Envelope, content
 	TypeSeal    uint8 = 2 // lengths of earlier files, see AppendSeals
 	TypeNames   uint8 = 3 // names in maildrop, see AppendNames
+	TypeCopy    uint8 = 4 // a message that was first stored elsewhere, see AppendCopy
 )
 
 // Flags of a TypeMessage record.

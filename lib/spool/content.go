@@ -12,7 +12,7 @@ import (
 
 // contentSpan is where a message's record is.
 type contentSpan struct {
-	name   string      // of the file, within incoming/
+	name   string      // of the file
 	h      slot.Header // of the file
 	record int64       // offset
 }
@@ -43,6 +43,9 @@ func (q *Queue) readRecord(at contentSpan, buf []byte) (slot.Record, []byte, err
 	}
 	defer q.files.put(e)
 	rec, buf, err := slot.ReadRecord(e.f, at.h, at.record, buf)
+	if err == nil {
+		err = original(&rec)
+	}
 	if errors.Is(err, slot.ErrDamage) {
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
@@ -50,14 +53,14 @@ func (q *Queue) readRecord(at contentSpan, buf []byte) (slot.Record, []byte, err
 }
 
 // message makes a Message of its content record; rec may be lazy.
-func (q *Queue) message(c *contentFile, rec *slot.Record, content []byte) (*Message, error) {
+func (q *Queue) message(c *contentFile, rec *slot.Record, content []byte, at contentSpan) (*Message, error) {
 	env, err := mail.DecodeEnvelope(rec.Envelope)
 	if err != nil || env.ID != rec.ID {
 		return nil, fmt.Errorf("envelope of %s: %w", rec.ID, ErrDamaged)
 	}
 	m := &Message{Ref: slot.Ref{File: c.number, Slot: rec.Ref.Slot}, Envelope: env, Size: int64(rec.ContentSize),
 		Held: c.held.has(rec.Ref.Slot), Strikes: q.strikes[slot.Ref{File: c.number, Slot: rec.Ref.Slot}],
-		content: contentSpan{name: c.name, h: c.h, record: rec.Offset}}
+		content: at}
 	if rec.Flags&slot.FlagLarge != 0 {
 		l, err := slot.DecodeLarge(content)
 		if err != nil {

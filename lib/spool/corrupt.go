@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"postrider/lib/disk"
@@ -88,7 +89,10 @@ func (q *Queue) corrupt(ref slot.Ref, id string, kill place, large string, at co
 	e, err := q.files.get(at)
 	if err == nil {
 		var size int64
-		if size, err = e.f.Size(); err == nil {
+		if size, err = e.f.Size(); err == nil && at.record < slot.DataStart {
+			// Nobody knows where it was: all that is damaged is saved.
+			_, err = scanIndex(q.fs, at.name, at.h, size, q.saveDamage)
+		} else if err == nil {
 			s := slot.NewScanner(e.f, at.h, size)
 			s.MoveTo(at.record)
 			s.Durable = size
@@ -134,6 +138,15 @@ func (q *Queue) saveFile(name, reason, file string) error {
 		return err
 	}
 	return q.save(name, reason, f, 0, size)
+}
+
+// saveDamage saves a damaged part of a content or store file.
+func (q *Queue) saveDamage(f disk.File, d *slot.Damage) error {
+	name := fmt.Sprintf("%s.%d", strings.ReplaceAll(f.Name(), "/", "."), d.From)
+	if d.Record != nil {
+		name = string(d.Record.ID)
+	}
+	return q.save(name, d.Error(), f, d.From, d.To)
 }
 
 // damagedState saves a part of a run that is lost. Whom it was about is found

@@ -224,15 +224,26 @@ func (q *Queue) revive(r *run, rec *slot.Record, number uint32, offset int64) (*
 		}
 	}
 	c := q.content(ref.File)
-	span := contentSpan{name: c.name, h: c.h, record: st.content}
-	crec, buf, err := q.readRecord(span, q.rbuf)
-	q.rbuf = buf
+	span, err := q.where(c, ref.Slot, st.content)
+	var crec slot.Record
+	if err == nil {
+		crec, q.rbuf, err = q.readRecord(span, q.rbuf)
+	}
+	if c.store == nil && (errors.Is(err, ErrDamaged) || err == nil && crec.Ref != ref) {
+		// After a rebuild the state record may speak of a copy that is not used.
+		if x, xerr := q.contentIndex(c); xerr == nil {
+			if off, ok := x.find(ref); ok && off != span.record {
+				span.record = off
+				crec, q.rbuf, err = q.readRecord(span, q.rbuf)
+			}
+		}
+	}
 	var m *Message
 	if err == nil && crec.Ref != ref {
 		err = fmt.Errorf("record %v where %v should be: %w", crec.Ref, ref, ErrDamaged)
 	}
 	if err == nil {
-		m, err = q.message(c, &crec, crec.Content)
+		m, err = q.message(c, &crec, crec.Content, span)
 	}
 	if errors.Is(err, ErrDamaged) || notExist(err) {
 		if e := q.corrupt(ref, string(rec.ID), p, st.Large, span, err.Error()); e != nil {

@@ -24,6 +24,7 @@ const (
 	entClock                        // spool time, and its offset from the wall clock
 	entCursor                       // the journal was tailed to here; what that replaced is done
 	entRun                          // a run was begun
+	entSwap                         // what lives of content files is in a store file
 )
 
 // recordType is the type of all records in log, state and hold files.
@@ -50,15 +51,16 @@ type entry struct {
 	state   []byte   // Put
 	numbers []byte   // Done, Cursor: recipients; Hold, Release, Delete: slots
 	large   string   // Finish: the file in content/ to be removed
-	file    uint64   // Hold, Release, Delete, Seal, Free, Cursor, Run
+	file    uint64   // Hold, Release, Delete, Seal, Free, Cursor, Run, Swap
 	of      slot.Kind
-	slots   uint32 // Cursor
-	length  int64  // Seal
-	n       uint64 // Suspect: strikes; Run: key
-	minute  int64  // Run
-	spool   int64  // Clock, microseconds
-	skew    int64  // Clock, microseconds
-	crosses bool   // Cursor: ref and numbers are there
+	slots   uint32   // Cursor
+	length  int64    // Seal, Swap
+	n       uint64   // Suspect: strikes; Run, Swap: key
+	minute  int64    // Run
+	spool   int64    // Clock, microseconds
+	skew    int64    // Clock, microseconds
+	files   []uint64 // Swap
+	crosses bool     // Cursor: ref and numbers are there
 }
 
 func appendRef(b []byte, r slot.Ref) []byte {
@@ -128,6 +130,18 @@ func appendRun(b []byte, of slot.Kind, number uint64, minute int64, key uint64) 
 	return binary.AppendUvarint(binary.AppendVarint(b, minute), key)
 }
 
+// appendSwap says that the living messages of content files are in a store file.
+func appendSwap(b []byte, store, key uint64, length int64, files []uint64) []byte {
+	b = binary.AppendUvarint(append(b, byte(entSwap)), store)
+	b = binary.AppendUvarint(b, key)
+	b = binary.AppendUvarint(b, uint64(length))
+	b = binary.AppendUvarint(b, uint64(len(files)))
+	for _, n := range files {
+		b = binary.AppendUvarint(b, n)
+	}
+	return b
+}
+
 func (d *decoder) ref() slot.Ref { return slot.Ref{File: d.uint(), Slot: d.uint32()} }
 
 func (d *decoder) place() (p place) {
@@ -170,6 +184,17 @@ func (d *decoder) entry(e *entry) {
 		}
 	case entRun:
 		e.of, e.file, e.minute, e.n = slot.Kind(d.byte()), d.uint(), d.int(), d.uint()
+	case entSwap:
+		e.file, e.n, e.length = d.uint(), d.uint(), int64(d.uint())
+		n := d.uint()
+		if n > uint64(len(d.b)) {
+			d.bad = true
+			return
+		}
+		e.files = make([]uint64, n)
+		for i := range e.files {
+			e.files[i] = d.uint()
+		}
 	default:
 		d.bad = true
 	}

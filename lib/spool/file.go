@@ -26,6 +26,7 @@ const (
 type contentFile struct {
 	number uint64
 	name   string      // within incoming/; "" until it was seen there
+	store  *storeFile  // where what lives of it is now; or nil
 	h      slot.Header // good when name is set
 	slots  uint32      // tailed so far
 	offset int64       // where the next slot begins
@@ -154,17 +155,17 @@ type fileCache struct {
 const maxIdle = 64 // open files that nobody reads
 
 type cachedFile struct {
-	number uint64
-	f      disk.File
-	users  int
-	gone   bool // not in the map any more
-	at     *list.Element
+	key   uint64
+	f     disk.File
+	users int
+	gone  bool // not in the map any more
+	at    *list.Element
 }
 
 func (c *fileCache) get(at contentSpan) (*cachedFile, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.open[at.h.Number]; e != nil {
+	if e := c.open[at.h.Key]; e != nil {
 		if e.at != nil {
 			c.idle.Remove(e.at)
 			e.at = nil
@@ -172,12 +173,12 @@ func (c *fileCache) get(at contentSpan) (*cachedFile, error) {
 		e.users++
 		return e, nil
 	}
-	f, err := c.fs.OpenFile(dirIncoming+"/"+at.name, os.O_RDONLY, 0)
+	f, err := c.fs.OpenFile(at.name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	e := &cachedFile{number: at.h.Number, f: f, users: 1}
-	c.open[at.h.Number] = e
+	e := &cachedFile{key: at.h.Key, f: f, users: 1}
+	c.open[at.h.Key] = e
 	return e, nil
 }
 
@@ -194,20 +195,20 @@ func (c *fileCache) put(e *cachedFile) {
 	e.at = c.idle.PushBack(e)
 	if c.idle.Len() > maxIdle {
 		old := c.idle.Remove(c.idle.Front()).(*cachedFile)
-		delete(c.open, old.number)
+		delete(c.open, old.key)
 		old.f.Close()
 	}
 }
 
 // drop forgets a file that was freed.
-func (c *fileCache) drop(number uint64) {
+func (c *fileCache) drop(key uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.open[number]
+	e := c.open[key]
 	if e == nil {
 		return
 	}
-	delete(c.open, number)
+	delete(c.open, key)
 	if e.at != nil {
 		c.idle.Remove(e.at)
 		e.at = nil

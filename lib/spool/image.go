@@ -88,6 +88,17 @@ func (q *Queue) encodeCheckpoint() []byte {
 	for _, l := range q.space.large {
 		b = appendString(b, l.name)
 	}
+	b = binary.AppendUvarint(b, q.space.store)
+	b = binary.AppendUvarint(b, uint64(len(q.stores)))
+	for _, s := range q.stores {
+		b = binary.AppendUvarint(b, s.number)
+		b = binary.LittleEndian.AppendUint64(b, s.key)
+		b = binary.AppendUvarint(b, uint64(s.length))
+		b = binary.AppendUvarint(b, uint64(len(s.files)))
+		for n := range s.files {
+			b = binary.AppendUvarint(b, n)
+		}
+	}
 	return sumUp(b)
 }
 
@@ -146,6 +157,12 @@ func (q *Queue) loadCheckpoint(name string) (last time.Time, offset time.Duratio
 	for i := d.uint(); i > 0 && !d.bad; i-- {
 		q.space.large = append(q.space.large, pendingLarge{name: d.string()})
 	}
+	if len(d.b) > 0 { // older checkpoints end here
+		q.space.store = d.uint()
+		for i := d.uint(); i > 0 && !d.bad; i-- {
+			d.store(q)
+		}
+	}
 	if d.bad || len(d.b) != 0 {
 		q.empty()
 		return last, 0, bad
@@ -153,15 +170,35 @@ func (q *Queue) loadCheckpoint(name string) (last time.Time, offset time.Duratio
 	return last, offset, nil
 }
 
+// store reads what a checkpoint says of a store file.
+func (d *decoder) store(q *Queue) {
+	number := d.uint()
+	if len(d.b) < 8 {
+		d.bad = true
+		return
+	}
+	key := binary.LittleEndian.Uint64(d.b)
+	d.b = d.b[8:]
+	length, n := int64(d.uint()), d.uint()
+	var files []uint64
+	for ; n > 0 && !d.bad; n-- {
+		files = append(files, d.uint())
+	}
+	if !d.bad {
+		q.swapped(number, key, length, files)
+	}
+}
+
 // empty makes q know nothing.
 func (q *Queue) empty() {
 	q.contents = make(map[uint64]*contentFile)
+	q.stores = make(map[uint64]*storeFile)
 	q.runs = make(map[uint64]*run)
 	q.open = make(map[slot.Ref]*Message)
 	q.marks = make(map[slot.Ref]Set)
 	q.strikes = make(map[slot.Ref]int)
 	q.wheel = wheel{number: 1, buckets: make(map[int64]*bucket), soonest: never}
-	q.space = space{told: make(map[string]bool)}
+	q.space = space{told: make(map[string]bool), left: make(map[string]bool)}
 }
 
 func readAll(fsys disk.FS, name string) ([]byte, error) {

@@ -47,4 +47,6 @@ type Stats struct {
 	LogBytes     int64 // written to the log since Open
 	RunBytes     int64 // written to runs since Open
 	Syncs        int64 // of the log
+	StoreFiles   int   // files in store/
+	Compacted    int   // content files whose survivors were copied there since Open
 }

@@ -25,6 +25,7 @@ type twin struct {
 	past  []string       // fingerprints since the last sync
 	maybe map[string]int // written, not synced; recipients
 	ever  map[string]int // recipients
+	size  map[string]int // of the content
 	quiet bool           // the power is about to fail: nothing is sent
 	step  int
 	trace []string
@@ -219,7 +220,8 @@ func (w *twin) operate() {
 				t.done.Add(n)
 			}
 		}
-		w.w.add(e, make([]byte, w.rnd.IntN(6000)))
+		w.size[string(e.ID)] = w.rnd.IntN(6000)
+		w.w.add(e, make([]byte, w.size[string(e.ID)]))
 		w.ever[string(e.ID)] = m.rcpts
 		if w.maybe[string(e.ID)] = m.rcpts; k > 12 {
 			w.trace = append(w.trace, fmt.Sprintf("%d: wrote %s", w.step, e.ID))
@@ -284,6 +286,9 @@ func (w *twin) operate() {
 		ms, err := w.q.Due(1 + w.rnd.IntN(20))
 		now := w.q.clock.spool
 		for _, m := range ms {
+			if c, _, err := w.q.ReadContent(m, nil); (err != nil || len(c) != w.size[string(m.Envelope.ID)]) && !w.disk.Stopped() {
+				w.fail("content of %s: %d bytes, %v", m.Envelope.ID, len(c), err)
+			}
 			t := w.all[string(m.Envelope.ID)]
 			if t == nil || t.held || !m.Flushed && t.early(now) {
 				w.fail("%s is given out, which is %+v", m.Envelope.ID, t)
@@ -352,33 +357,40 @@ func TestModel(t *testing.T) {
 	if testing.Short() {
 		seeds = 10
 	}
+	compacted := 0
 	for seed := range seeds {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { runModel(t, seed, 250) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { compacted += runModel(t, seed, 250) })
 	}
+	if compacted == 0 {
+		t.Error("nothing was compacted")
+	}
+	t.Logf("%d content files compacted", compacted)
 }
 
-func runModel(t *testing.T, seed uint64, steps int) {
+func runModel(t *testing.T, seed uint64, steps int) (compacted int) {
 	r := newRig(t, seed)
 	r.q.Close()
-	r.o.LogSize, r.o.RunSlots = 32<<10, 8
+	r.o.LogSize, r.o.RunSlots, r.o.StoreSize = 32<<10, 8, 64<<10
 	r.start()
 	r.w.limit = 64 << 10
-	w := &twin{rig: r, rnd: rand.New(rand.NewPCG(seed, 1)), all: make(map[string]*twinMail), maybe: make(map[string]int), ever: make(map[string]int)}
+	w := &twin{rig: r, rnd: rand.New(rand.NewPCG(seed, 1)), all: make(map[string]*twinMail), maybe: make(map[string]int), ever: make(map[string]int), size: make(map[string]int)}
 	w.note("start")
 	for range steps {
 		w.operate()
 		switch w.rnd.IntN(40) {
 		case 0:
 			w.trace = append(w.trace, fmt.Sprintf("%d: power cut", w.step))
+			compacted += w.q.Stats().Compacted
 			w.powerCut()
 			w.recovered(true)
 		case 1:
 			w.trace = append(w.trace, fmt.Sprintf("%d: kill", w.step))
+			compacted += w.q.Stats().Compacted
 			w.kill()
 			w.recovered(false)
 		case 3, 4:
 			f := disk.Fault{Op: []disk.Op{disk.OpSync, disk.OpWrite, disk.OpSyncDir}[w.rnd.IntN(3)], After: w.rnd.IntN(4), Err: syscall.EIO,
-				Prefix: []string{dirLog, dirDeferred, dirHold}[w.rnd.IntN(3)]}
+				Prefix: []string{dirLog, dirDeferred, dirHold, dirStore}[w.rnd.IntN(4)]}
 			w.trace = append(w.trace, fmt.Sprintf("%d: fault %v", w.step, f))
 			w.disk.Fail(f)
 			for range 10 {
@@ -423,15 +435,22 @@ func runModel(t *testing.T, seed uint64, steps int) {
 		}
 	}
 	w.sync()
-	for range 4 {
+	for range 6 {
 		w.checkpoint()
+		w.sync()
 	}
+	w.settle()
 	if s := w.q.Stats(); s.Deferred+s.Held+s.Open != 0 || s.ContentFiles > 1 {
 		w.fail("left over: %+v", s)
 	}
+	if es, _ := w.disk.ReadDir(dirStore); len(es) > 1 {
+		w.fail("store/ has %v: %+v %+v", es, w.q.Stats(), w.q.space.freeing)
+	}
+	compacted += w.q.Stats().Compacted
 	if err := w.q.Close(); err != nil {
 		t.Error(err)
 	}
+	return compacted
 }
 
 func (w *twin) targetsHeld() []Target {

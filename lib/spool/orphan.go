@@ -97,32 +97,33 @@ func (q *Queue) orphansIn(c *contentFile, named *bitmap) error {
 	lost := func(n uint32) bool {
 		return c.stated.has(n) && !c.dead.has(n) && !named.has(n) && q.open[slot.Ref{File: c.number, Slot: n}] == nil
 	}
-	left := 0
+	var slots []uint32
 	for n := range c.slots {
 		if lost(n) {
-			left++
+			slots = append(slots, n)
 		}
 	}
-	if left == 0 || c.name == "" {
+	if len(slots) == 0 || c.name == "" && c.store == nil {
 		return nil
 	}
-	f, h, err := openSlotFile(q.fs, dirIncoming+"/"+c.name, slot.Content, c.number)
+	x, err := q.contentIndex(c)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	s := slot.NewScanner(f, h, c.offset)
-	s.Durable = c.offset
-	for left > 0 {
-		rec, err := s.Next()
-		if err == io.EOF {
-			break
+	for _, n := range slots {
+		at := c.span(0)
+		if c.store != nil {
+			at = contentSpan{name: storeName(c.store.number), h: c.store.header()}
 		}
-		if err != nil || rec.Type != slot.TypeMessage || !lost(rec.Ref.Slot) {
+		var ok bool
+		if at.record, ok = x.find(slot.Ref{File: c.number, Slot: n}); !ok {
+			continue // damaged too
+		}
+		rec, _, err := q.readRecord(at, nil)
+		if err != nil {
 			continue
 		}
-		left--
-		m, err := q.message(c, rec, rec.Content)
+		m, err := q.message(c, &rec, rec.Content, at)
 		if err != nil {
 			continue // it goes to corrupt/ when somebody looks at it
 		}

@@ -21,6 +21,8 @@ type Queue struct {
 	bg     background
 
 	contents map[uint64]*contentFile // by number
+	stores   map[uint64]*storeFile
+	moved    sync.Map // content file to *storeFile, for Cat
 	runs     map[uint64]*run
 	open     map[slot.Ref]*Message
 	marks    map[slot.Ref]Set // done since the last PUT, by message
@@ -123,6 +125,7 @@ func (q *Queue) Commit() (more bool) {
 	}
 	more = q.sweepHold()
 	q.leftoverStep()
+	q.compactStep(now)
 	q.freeStep()
 	if len(q.log.cur.entries) > 0 && now.Sub(q.wal.clock) >= clockLogged {
 		q.logClock()

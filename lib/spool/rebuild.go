@@ -81,7 +81,76 @@ func (b *rebuild) contents() error {
 	if err := q.list(); err != nil { // learns their headers
 		return err
 	}
+	if err := b.stores(); err != nil {
+		return err
+	}
 	return q.readSeals(0)
+}
+
+// stores takes what is in store/ of content files whose own file is gone.
+func (b *rebuild) stores() error {
+	q := b.q
+	es, err := q.fs.ReadDir(dirStore)
+	if err != nil {
+		return err
+	}
+	for _, e := range es { // the newer the later: the newest holds
+		n, err := strconv.ParseUint(e.Name(), 10, 64)
+		if err != nil {
+			continue
+		}
+		f, h, err := openSlotFile(q.fs, storeName(n), slot.Store, n)
+		if errors.Is(err, ErrVersion) {
+			return err
+		}
+		if err != nil {
+			q.o.Logf("warning: %v", err)
+			if err := q.saveFile("store."+e.Name(), err.Error(), dirStore+"/"+e.Name()); err != nil {
+				return err
+			}
+			continue
+		}
+		size, err := f.Size()
+		f.Close()
+		if err != nil {
+			return err
+		}
+		x, err := scanIndex(q.fs, storeName(n), h, size, q.saveDamage)
+		if err != nil {
+			return err
+		}
+		b.stored(&storeFile{number: n, key: h.Key, length: size}, x)
+	}
+	return nil
+}
+
+func (b *rebuild) stored(s *storeFile, x index) {
+	q := b.q
+	var files []uint64
+	there := make(map[uint64]*bitmap)
+	for _, e := range x {
+		if q.tail.names[e.ref.File] != "" {
+			continue
+		}
+		if there[e.ref.File] == nil {
+			there[e.ref.File] = new(bitmap)
+			files = append(files, e.ref.File)
+		}
+		there[e.ref.File].set(e.ref.Slot)
+		c := q.content(e.ref.File)
+		c.slots = max(c.slots, e.ref.Slot+1)
+		c.sealed, c.passed = true, true
+	}
+	for _, n := range files {
+		c := q.contents[n]
+		for i := range c.slots {
+			if !there[n].has(i) {
+				c.dead.set(i)
+			}
+		}
+		q.space.passed = max(q.space.passed, n)
+	}
+	q.swapped(s.number, s.key, s.length, files)
 }
 
 // dir reads the state records of all runs in a directory.
@@ -258,13 +327,19 @@ func (b *rebuild) put(e *entry) {
 func (b *rebuild) ends() error {
 	q := b.q
 	for n, c := range q.contents {
-		if c.name == "" { // only an old log knows it
+		if c.name == "" && c.store == nil { // only an old log knows it
 			delete(q.contents, n)
 		}
 	}
-	numbers := slices.Sorted(maps.Keys(q.contents))
+	for n, s := range q.stores {
+		if len(s.files) == 0 {
+			delete(q.stores, n)
+		}
+	}
+	numbers := slices.Sorted(maps.Keys(q.tail.names))
+	numbers = slices.DeleteFunc(numbers, func(n uint64) bool { return q.contents[n] == nil })
 	for i, n := range numbers {
-		if c := q.contents[n]; i < len(numbers)-1 {
+		if c := q.contents[n]; i < len(numbers)-1 && c.store == nil {
 			if err := b.end(c); err != nil {
 				return err
 			}

@@ -84,6 +84,9 @@ func Open(o Options) (*Queue, error) {
 	for _, r := range q.runs {
 		q.checkRun(r)
 	}
+	for _, s := range q.stores {
+		q.checkStore(s)
+	}
 	return q, nil
 }
 
@@ -103,6 +106,9 @@ func defaults(o Options) Options {
 	}
 	if o.LogSize == 0 {
 		o.LogSize = 64 << 20
+	}
+	if o.StoreSize == 0 {
+		o.StoreSize = 64 << 20
 	}
 	if o.RunSlots == 0 {
 		o.RunSlots = 32768
@@ -317,6 +323,9 @@ func (q *Queue) takeOver() error {
 			}
 		}
 	}
+	if err := q.tidyStore(); err != nil {
+		return err
+	}
 	for _, r := range q.runs {
 		if r.hold || r.live() == 0 {
 			continue
@@ -340,6 +349,28 @@ func (q *Queue) takeOver() error {
 		}
 	}
 	slices.SortFunc(q.tail.old, func(a, b *contentFile) int { return int(int64(a.number - b.number)) })
+	return nil
+}
+
+// tidyStore removes what is in store/ and nothing names.
+func (q *Queue) tidyStore() error {
+	es, err := q.fs.ReadDir(dirStore)
+	if err != nil {
+		return err
+	}
+	for _, e := range es {
+		name, isIndex := strings.CutSuffix(e.Name(), ".idx")
+		if s, ok := strings.CutPrefix(name, "content."); ok && isIndex {
+			if n, err := strconv.ParseUint(s, 10, 64); err == nil && q.contents[n] != nil {
+				continue
+			}
+		} else if n, err := strconv.ParseUint(name, 10, 64); err == nil && q.stores[n] != nil {
+			continue
+		}
+		if err := q.fs.Remove(dirStore + "/" + e.Name()); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -196,6 +196,11 @@ func (p *replay) entry(e *entry) {
 		}
 	case entFree:
 		q.freed(e.of, e.file)
+	case entSwap:
+		if p.rebuild != nil && q.stores[e.file] == nil {
+			return // a later one took its place
+		}
+		q.swapped(e.file, e.n, e.length, e.files)
 	case entClock:
 		p.last, p.offset = time.UnixMicro(e.spool), time.Duration(e.skew)*time.Microsecond
 	case entCursor:

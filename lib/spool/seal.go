@@ -54,6 +54,12 @@ func (q *Queue) list() error {
 			}
 			continue
 		}
+		if c := q.contents[h.Number]; c != nil && c.store != nil {
+			if q.replaying { // what lives of it was copied
+				q.recycle(e.Name(), h)
+			}
+			continue
+		}
 		names[h.Number] = e.Name()
 		if c := q.contents[h.Number]; c != nil {
 			c.name, c.h = e.Name(), h

@@ -41,8 +41,8 @@ type runView struct {
 }
 
 type fileView struct {
-	name       string
-	h          slot.Header
+	c          contentFile // name and header
+	store      *storeFile
 	dead, held bitmap
 }
 
@@ -66,7 +66,7 @@ func (q *Queue) Snapshot() *Snapshot {
 	}
 	slices.SortFunc(s.runs, func(a, b *runView) int { return byMinute(a.r, b.r) })
 	for n, c := range q.contents {
-		s.files[n] = &fileView{name: c.name, h: c.h, dead: slices.Clone(c.dead), held: slices.Clone(c.held)}
+		s.files[n] = &fileView{c: contentFile{name: c.name, h: c.h}, store: c.store, dead: slices.Clone(c.dead), held: slices.Clone(c.held)}
 	}
 	for ref, m := range q.open {
 		s.skip[ref] = true
@@ -140,7 +140,12 @@ func (s *Snapshot) Next() (*Item, error) {
 			it.Queue = InHold
 		}
 		it.place, it.offset, it.large = place{rec.Ref.File, rec.Ref.Slot}, rec.Offset, st.Large
-		it.Target.content = contentSpan{f.name, f.h, st.content}
+		it.Target.content = f.c.span(st.content)
+		if f.store != nil {
+			if it.Target.content, err = f.store.span(s.q.fs, ref); err != nil && s.strict {
+				return nil, err
+			}
+		}
 		return it, nil
 	}
 }
@@ -231,6 +236,14 @@ func (r *record) item() *Item {
 // until Queue.Close; a message that is gone by now is ErrDamaged or not found.
 func (q *Queue) Cat(it *Item) (io.ReadCloser, error) {
 	rec, _, err := q.readRecord(it.Target.content, nil)
+	if s, ok := q.moved.Load(it.Ref.File); ok && (err != nil || rec.Ref != it.Ref) {
+		// It was copied to store/ since it was listed.
+		at, serr := s.(*storeFile).span(q.fs, it.Ref)
+		if serr != nil {
+			return nil, serr
+		}
+		rec, _, err = q.readRecord(at, nil)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -256,6 +269,7 @@ func (q *Queue) Cat(it *Item) (io.ReadCloser, error) {
 func (q *Queue) Stats() Stats {
 	s := q.stats
 	s.Open, s.Runs, s.ContentFiles = len(q.open), len(q.runs), len(q.contents)
+	s.StoreFiles = len(q.stores)
 	s.LogBytes, s.Syncs = q.log.bytes, q.log.syncs
 	for _, r := range q.runs {
 		if r.hold {

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"os"
+	"time"
 
 	"postrider/lib/mutant"
 	"postrider/lib/slot"
@@ -11,19 +12,28 @@ import (
 // order: all its slots are dead; the entries that killed them are durable;
 // FREE is logged; FREE is durable; the file is gone or free.
 type space struct {
-	reserved int64  // bytes of log promised to attempts under way
-	passed   uint64 // the highest content file tailed to its end
-	freeing  []freeing
-	large    []pendingLarge
-	orphans  bool // some message may have lost its state record
-	told     map[string]bool
+	reserved   int64  // bytes of log promised to attempts under way
+	passed     uint64 // the highest content file tailed to its end
+	freeing    []freeing
+	large      []pendingLarge
+	store      uint64          // the highest store file
+	left       map[string]bool // files that cannot be copied
+	looked     time.Time       // for thin files
+	compacting bool
+	orphans    bool // some message may have lost its state record
+	told       map[string]bool
 }
 
 type freeing struct {
 	c      *contentFile // or
-	r      *run
+	r      *run         // or
+	s      *storeFile   // or
+	old    *contentFile // whose own file is not needed any more
+	name   string       // of that
+	h      slot.Header
 	seq    uint64 // to be durable before the next step
 	logged bool
+	stored bool // c was in a store file, its own is given back already
 }
 
 // pendingLarge is a file in content/ to be removed when seq is durable.
@@ -49,10 +59,13 @@ func (q *Queue) checkRun(r *run) {
 // freeStep moves what is to be freed a step on.
 func (q *Queue) freeStep() {
 	s := &q.space
-	kept := s.freeing[:0]
-	for _, f := range s.freeing {
+	list, kept := s.freeing, s.freeing[:0]
+	s.freeing = nil // what comes meanwhile
+	for _, f := range list {
 		switch {
 		case f.seq > q.log.durable && !mutant.On(mutant.EarlyFree):
+		case f.old != nil && f.old.inUse > 0:
+			// It is read. Messages that are in the store by now count too.
 		case f.logged:
 			q.gone(f)
 			continue
@@ -63,19 +76,23 @@ func (q *Queue) freeStep() {
 			continue
 		default:
 			of, n := slot.Content, uint64(0)
-			if f.r != nil {
+			switch {
+			case f.r != nil:
 				of, n = f.r.kind(), f.r.number
-			} else {
+			case f.s != nil:
+				of, n = slot.Store, f.s.number
+			default:
 				n = f.c.number
 			}
 			q.log.end(appendFree(q.log.begin(), of, n))
+			f.stored = f.c != nil && f.c.store != nil
 			q.freed(of, n)
 			f.logged, f.seq = true, q.log.next()
 		}
 		kept = append(kept, f)
 	}
-	clear(s.freeing[len(kept):])
-	s.freeing = kept
+	clear(list[len(kept):])
+	s.freeing = append(kept, s.freeing...)
 
 	n := 0
 	for n < len(s.large) && s.large[n].seq <= q.log.durable {
@@ -92,10 +109,17 @@ func (q *Queue) freeStep() {
 
 // freed does what a FREE entry says.
 func (q *Queue) freed(of slot.Kind, n uint64) {
-	if of == slot.Content {
+	switch of {
+	case slot.Content:
+		if c := q.contents[n]; c != nil {
+			q.unstore(c)
+		}
 		delete(q.contents, n)
 		q.space.passed = max(q.space.passed, n)
-	} else {
+	case slot.Store:
+		delete(q.stores, n)
+		q.space.store = max(q.space.store, n)
+	default:
 		delete(q.runs, n)
 	}
 }
@@ -112,15 +136,32 @@ func (q *Queue) gone(f freeing) {
 		})
 		return
 	}
-	q.files.drop(f.c.number)
-	delete(q.tail.names, f.c.number)
-	if f.c.name != "" {
-		q.recycle(f.c.name, f.c.h)
+	switch {
+	case f.s != nil:
+		q.files.drop(f.s.key)
+		q.removeStore(f.s.number)
+	case f.old != nil:
+		q.files.drop(f.h.Key)
+		q.dropIndex(f.h.Number)
+		q.recycle(f.name, f.h)
+	default:
+		q.files.drop(f.c.h.Key)
+		delete(q.tail.names, f.c.number)
+		q.dropIndex(f.c.number)
+		if f.c.name != "" && !f.stored {
+			q.recycle(f.c.name, f.c.h)
+		}
 	}
+}
+
+// dropIndex removes the index of a content file.
+func (q *Queue) dropIndex(number uint64) {
+	q.bg.do(func() { q.fs.Remove(contentIndexName(number)) })
 }
 
 // recycle marks a content file free and says so to cleanup.
 func (q *Queue) recycle(name string, h slot.Header) {
+	delete(q.space.left, dirIncoming+"/"+name)
 	q.bg.do(func() {
 		f, err := q.fs.OpenFile(dirIncoming+"/"+name, os.O_RDWR, 0)
 		if err == nil {

@@ -30,6 +30,7 @@ type Options struct {
 	Logf func(format string, a ...any) // for people: damage, recovery, clock steps
 
 	LogSize         int64         // bytes of a log file; 64 MiB
+	StoreSize       int64         // bytes of a file in store/, about; 64 MiB
 	RunSlots        int           // records of one run before the next is begun; 32,768
 	MarkSyncDelay   time.Duration // how long written decisions may stay unsynced (mark_sync_delay); 20 ms; negative: until Sync
 	CheckpointEvery time.Duration // with changes; 10 minutes

@@ -83,7 +83,7 @@ func TestSurveyModel(t *testing.T) {
 			r.o.LogSize, r.o.RunSlots = 32<<10, 8
 			r.start()
 			r.w.limit = 64 << 10
-			w := &twin{rig: r, rnd: rand.New(rand.NewPCG(seed, 2)), all: make(map[string]*twinMail), maybe: make(map[string]int), ever: make(map[string]int)}
+			w := &twin{rig: r, rnd: rand.New(rand.NewPCG(seed, 2)), all: make(map[string]*twinMail), maybe: make(map[string]int), ever: make(map[string]int), size: make(map[string]int)}
 			w.note("start")
 			for n := range 250 {
 				w.operate()

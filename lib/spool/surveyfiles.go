@@ -37,15 +37,20 @@ func (s *survey) contents() error {
 			used++
 		}
 	}
+	own := make(map[uint64]bool)
 	for _, f := range s.files {
 		if s.freed[f.h.Number] || s.sure && s.mem.wasFreed(f.h.Number) {
 			continue
 		}
+		if c := s.mem.contents[f.h.Number]; s.sure && c != nil && c.store != nil {
+			continue // what lives of it was copied
+		}
+		own[f.h.Number] = true
 		if err := s.messages(f); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.copies(own)
 }
 
 func (s *survey) listContents() error {

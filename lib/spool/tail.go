@@ -16,6 +16,7 @@ type tailState struct {
 	first   uint64        // files below belong to writers that are gone; 0: nobody writes
 	cleared uint64        // first when content/ was last looked through
 	c       *contentFile  // being read
+	at      contentSpan   // its file, or the store file that has what lives of it
 	f       disk.File
 	scan    *slot.Scanner
 	rest    bool              // c is read to the end its successor names
@@ -137,6 +138,9 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 			continue
 		}
 		t.tries = 0
+		if original(rec) != nil || rec.Ref.File != c.number {
+			continue // of another content file, in a store file
+		}
 		ref := slot.Ref{File: c.number, Slot: rec.Ref.Slot}
 		var before contentFile
 		if t.again {
@@ -162,7 +166,7 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 		}
 		m, err := q.tailed(c, rec)
 		if errors.Is(err, ErrDamaged) {
-			err = q.corrupt(ref, string(rec.ID), place{}, "", contentSpan{c.name, c.h, rec.Offset}, err.Error())
+			err = q.corrupt(ref, string(rec.ID), place{}, "", t.span(rec), err.Error())
 		}
 		if err != nil { // it is met again
 			if t.again {
@@ -200,9 +204,9 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 // tailed makes a message of a record that the tail's scanner read lazily.
 func (q *Queue) tailed(c *contentFile, rec *slot.Record) (*Message, error) {
 	if rec.Flags&slot.FlagLarge == 0 {
-		return q.message(c, rec, nil)
+		return q.message(c, rec, nil, q.tail.span(rec))
 	}
-	full, buf, err := slot.ReadRecord(q.tail.f, c.h, rec.Offset, q.rbuf)
+	full, buf, err := slot.ReadRecord(q.tail.f, q.tail.at.h, rec.Offset, q.rbuf)
 	q.rbuf = buf
 	if errors.Is(err, slot.ErrDamage) {
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -210,7 +214,10 @@ func (q *Queue) tailed(c *contentFile, rec *slot.Record) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return q.message(c, &full, full.Content)
+	if err := original(&full); err != nil {
+		return nil, err
+	}
+	return q.message(c, &full, full.Content, q.tail.span(rec))
 }
 
 func (q *Queue) logCursor(c *contentFile, old slot.Ref, recipients []uint32) {
@@ -239,6 +246,9 @@ func (q *Queue) nextContent() (bool, error) {
 	for len(t.old) > 0 {
 		c := t.old[0]
 		t.old = t.old[1:]
+		if c.store != nil {
+			return true, q.openStored(c)
+		}
 		if c.name == "" {
 			q.o.Logf("warning: content file %d is lost", c.number)
 			continue
@@ -287,12 +297,50 @@ func (q *Queue) openTail(c *contentFile, from, size int64, again bool) error {
 	if err != nil {
 		return err
 	}
-	t := &q.tail
-	t.c, t.f, t.again, t.rest, t.next = c, f, again, false, 0
-	t.scan = slot.NewScanner(f, c.h, size)
+	q.tail.begin(c, f, c.span(0), from, size)
+	q.tail.again = again
+	return nil
+}
+
+// openStored opens what lives of a content file in the store.
+func (q *Queue) openStored(c *contentFile) error {
+	x, err := c.store.index(q.fs)
+	if err != nil {
+		return err
+	}
+	from, to := c.store.length, int64(slot.DataStart) // of its messages
+	for _, e := range x {
+		if off := int64(e.at) * slot.Align; e.ref.File == c.number {
+			from, to = min(from, off), max(to, off)
+		}
+	}
+	at := contentSpan{name: storeName(c.store.number), h: c.store.header()}
+	f, err := q.fs.OpenFile(at.name, 0, 0)
+	if err != nil {
+		return err
+	}
+	if rec, _, err := slot.ReadRecord(f, at.h, to, nil); err == nil {
+		to = rec.End()
+	} else {
+		to = c.store.length
+	}
+	q.tail.begin(c, f, at, from, to)
+	q.tail.again = true
+	return nil
+}
+
+func (t *tailState) begin(c *contentFile, f disk.File, at contentSpan, from, size int64) {
+	t.c, t.f, t.at, t.rest, t.next = c, f, at, false, 0
+	t.scan = slot.NewScanner(f, at.h, size)
 	t.scan.Lazy, t.scan.Durable = true, size
 	t.scan.MoveTo(from)
-	return nil
+}
+
+// span is where a record is that the scanner gave.
+func (t *tailState) span(rec *slot.Record) contentSpan {
+	at := t.at
+	at.record = rec.Offset
+	return at
 }
 
 // passed says that a content file was tailed to its end.

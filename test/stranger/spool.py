@@ -101,7 +101,7 @@ def state(b):  # of a state record: the message, recipients done
     return ref, r.n()
 
 class Spool:
-    ENTRIES = {1: 'rn', 2: 'uppuss', 3: 'rps', 4: 'un', 5: 'un', 6: 'un', 7: 'ru', 8: 'cuu', 9: 'cu', 10: 'vv', 11: 'uuuc', 12: 'cuvu'}
+    ENTRIES = {1: 'rn', 2: 'uppuss', 3: 'rps', 4: 'un', 5: 'un', 6: 'un', 7: 'ru', 8: 'cuu', 9: 'cu', 10: 'vv', 11: 'uuuc', 12: 'cuvu', 13: 'uuu'}
     def __init__(self, top):
         self.top, self.files, self.runs, self.marks, self.states, self.freed = top, {}, {}, {}, {}, set()
         first = self.highest = self.sure = 0
@@ -132,12 +132,19 @@ class Spool:
             self.files[n] = {'slots': slots, 'end': end if flags & 1 else 0, 'flags': flags, 'dead': dead, 'held': held}
         for _ in range(r.u()): n, _, _, _, *self.runs[n] = r.read('ucvquum')
         for _ in range(r.u()): self.mark(r.r(), r.n())
+        [r.read('ru') for _ in range(r.u())], [r.s() for _ in range(r.u())]
+        if r.more():
+            r.u()
+            for _ in range(r.u()): self.stored(r.read('uqu')[0], [r.u() for _ in range(r.u())])
+    def stored(self, store, files):
+        for n in files: self.file(n)['store'] = store
     def entries(self, b):
         r = In(b)
         while r.more():
             kind = r.c()
             if kind not in self.ENTRIES: return print('unknown entry', kind, file=sys.stderr)
             x = r.read(self.ENTRIES[kind])
+            if kind == 13: x.append([r.u() for _ in range(r.u())])
             yield kind, x + r.read('rn') if kind == 11 and x[3] else x
     def apply(self, kind, x):
         if kind in (2, 3) and x[1] and x[1][0] in self.runs: self.runs[x[1][0]][2].add(x[1][1])  # kill
@@ -154,6 +161,8 @@ class Spool:
         elif kind == 9 and x[0] == 2:
             self.files.pop(x[1], None), self.freed.add(x[1])
             self.highest = max(self.highest, x[1])
+        elif kind == 9 and x[0] == 3: pass
+        elif kind == 13: self.stored(x[0], x[3])
         elif kind == 9: self.runs.pop(x[1], None)
         elif kind == 11:
             self.file(x[0])['slots'] = max(x[1], self.file(x[0])['slots'])
@@ -184,7 +193,13 @@ class Spool:
                     r = In(e[17][0])
                     ref = r.read('sr')[1]
                     while r.more(): self.mark(ref, [r.u()])
-                if e and slot not in c['dead'] and not gone: messages.append(((n, slot), slot in c['held'], flags, qid, e, data))
+                if e and slot not in c['dead'] and not gone and not c.get('store'): messages.append(((n, slot), slot in c['held'], flags, qid, e, data))
+        for f in self.open('store'):
+            for _, typ, flags, _, qid, env, data in f.records() if f.kind == 3 else ():
+                r = In(env)
+                ref = r.r()
+                c = self.files.get(ref[0], {})
+                if typ == 4 and c.get('store') == f.number and ref[1] not in c['dead']: messages.append((ref, ref[1] in c['held'], flags, qid, fields(env[r.i:]), data))
         for ref, held, flags, qid, e, data in messages:
             if flags & 1:
                 want, data = In(data).read('qd'), open(self.path('content', qid), 'rb').read()
