@@ -47,6 +47,7 @@ type site struct {
 	agents map[string]*libagent.Agent
 	tried  map[string]int // "ID recipient" to attempts
 	answer func(r *libagent.Request) proto.Result
+	anew   func(env *mail.Envelope, content []byte, answer func(code int)) // as cleanup, asked to requeue
 }
 
 type lockedBuffer struct {
@@ -219,9 +220,11 @@ func (s *site) start() {
 	}
 	go func() {
 		for {
-			if _, err := c.Next(); err != nil {
+			f, err := c.Next()
+			if err != nil {
 				return
 			}
+			s.frame(c, &f)
 		}
 	}()
 	s.mu.Lock()
