@@ -29,7 +29,6 @@ func rows(words ...string) (names []string) {
 
 var (
 	everything = rows("")
-	names      = rows("Files")
 	network    = rows("Network")
 	manager    = rows("The queue manager")
 

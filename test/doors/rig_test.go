@@ -222,8 +222,12 @@ func (s *system) target() *attempt.Target {
 		t.Fatal(err)
 	}
 	var st syscall.Stat_t
-	if err := syscall.Stat(s.Queue+"/maildrop", &st); err == nil {
+	err = syscall.Stat(s.Queue+"/maildrop", &st)
+	if err == nil {
 		err = os.Chown(x.Drop, 1, int(st.Gid))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	first := func(dir string) string {
 		for name := range s.Files(dir) {
