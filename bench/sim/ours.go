@@ -13,6 +13,9 @@ type ours struct {
 	m     *sched.Machine
 	names []string
 	rs    []sched.Recipient
+	now   sched.Time
+
+	sliced map[uint32]*message // those of which more is to be admitted
 }
 
 var retry = sched.Retry{MinBackoff: 300 * time.Second, MaxBackoff: 4000 * time.Second}
@@ -24,7 +27,7 @@ func newOurs(seed uint64) func() (scheduler, deferredQueue) {
 		one, _ := sched.ParseFeedback("1")
 		r := retry
 		r.Seed = seed
-		return &ours{m: sched.New(sched.Config{ActiveLimit: activeLimit, RecipientLimit: activeLimit, Retry: r,
+		return &ours{sliced: map[uint32]*message{}, m: sched.New(sched.Config{ActiveLimit: activeLimit, RecipientLimit: activeLimit, Retry: r,
 			Transports: map[string]sched.Transport{transport: {Slots: slots, InitialConcurrency: initial,
 				ConcurrencyLimit: windowLimit, RecipientLimit: perDelivery, PositiveFeedback: one, NegativeFeedback: one,
 				CohortLimit: 1, RetryTime: time.Minute, UnprovenShare: 50}}})}, &byTime{retry: r}
@@ -34,17 +37,23 @@ func newOurs(seed uint64) func() (scheduler, deferredQueue) {
 func (o *ours) room() bool           { return o.m.Room() > 0 }
 func (o *ours) preferDeferred() bool { return o.m.Prefer() == sched.Deferred }
 
+// admit gives a large message in slices.
 func (o *ours) admit(now sched.Time, m *message, deferred bool) {
-	o.rs = o.rs[:0]
-	for _, r := range m.todo {
+	o.now, o.rs = now, o.rs[:0]
+	todo := m.todo[:min(sched.Slice, len(m.todo))]
+	if m.todo = m.todo[len(todo):]; len(m.todo) > 0 {
+		o.sliced[m.id] = m
+	} else {
+		delete(o.sliced, m.id)
+	}
+	for _, r := range todo {
 		site := int(m.sites[r])
 		for site >= len(o.names) {
 			o.names = append(o.names, "site"+strconv.Itoa(len(o.names))+".example")
 		}
 		o.rs = append(o.rs, sched.Recipient{Index: r, Transport: transport, NextHop: o.names[site]})
 	}
-	m.todo = nil
-	in := sched.Message{ID: sched.MsgID(m.id), Recipients: o.rs}
+	in := sched.Message{ID: sched.MsgID(m.id), Recipients: o.rs, More: len(m.todo) > 0}
 	if deferred {
 		in.Source = sched.Deferred
 	}
@@ -52,16 +61,21 @@ func (o *ours) admit(now sched.Time, m *message, deferred bool) {
 }
 
 func (o *ours) result(now sched.Time, entry uint64, ok bool) {
+	o.now = now
 	o.m.Result(now, sched.EntryID(entry), sched.HopResult{OK: ok})
 }
 
 func (o *ours) next() (action, bool) {
 	a, ok := o.m.Next()
+	if a.Kind == sched.Refill {
+		o.admit(o.now, o.sliced[uint32(a.Msg)], false)
+		return o.next()
+	}
 	return action{entry: uint64(a.Entry), msg: uint32(a.Msg), recipients: a.Recipients, suspend: a.Kind == sched.Suspend}, ok
 }
 
 func (o *ours) wakeAt() (sched.Time, bool) { return o.m.WakeAt() }
-func (o *ours) tick(now sched.Time)        { o.m.Tick(now) }
+func (o *ours) tick(now sched.Time)        { o.now = now; o.m.Tick(now) }
 
 // byTime is our deferred mail: each message is due at its time.
 type byTime struct {

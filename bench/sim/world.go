@@ -47,8 +47,7 @@ type bulk struct {
 func (s *stream) gap(now sched.Time) time.Duration {
 	rate := s.rate
 	if s.daily {
-		day := float64(now) / float64(24*time.Hour)
-		rate *= 1 - 0.8*math.Cos(2*math.Pi*day)
+		rate *= 1 - 0.8*math.Cos(2*math.Pi*float64(now)/float64(s.to))
 	}
 	return time.Duration(s.chance.ExpFloat64() / rate * float64(time.Second))
 }

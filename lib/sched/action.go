@@ -24,6 +24,9 @@ const (
 	// MessageDone says that nothing of Msg waits or is in hand any more, so its
 	// new state can be written. The Machine has forgotten it.
 	MessageDone
+	// Refill asks to Admit further recipients of Msg, which came with More: half
+	// a slice of it or less is left here.
+	Refill
 )
 
 // Action is one thing to do. Fields that its kind does not name are zero.

@@ -32,7 +32,15 @@ type Message struct {
 	Flush bool
 	// Recipients to deliver to now. The Machine keeps no reference to the slice.
 	Recipients []Recipient
+	// More says that further recipients follow: Refill asks for them, and there
+	// is no MessageDone before the Admit that has none left. It keeps a large
+	// message from filling the memory; all of it counts as large.
+	More bool
 }
+
+// Slice is how many recipients of a large message to admit at once: enough for
+// all connections that it may use, and a quarter of what may be in memory.
+const Slice = 5000
 
 // Recipient is one recipient, resolved.
 type Recipient struct {
@@ -48,6 +56,10 @@ type Recipient struct {
 type message struct {
 	id      MsgID
 	entries list[entry]
+	open    int  // recipients in entries
+	sliced  bool // it is large
+	more    bool // further recipients follow
+	asked   bool // Refill was decided
 }
 
 // entry is one delivery to be: it waits in a lane of dest, or is in hand, and
@@ -94,6 +106,7 @@ func (m *Machine) Admit(now Time, in Message) {
 		msg = &message{id: in.ID}
 		m.messages[in.ID] = msg
 	}
+	msg.more, msg.asked, msg.sliced = in.More, false, msg.sliced || in.More
 	indices := m.group(in)
 	for first, end := 0, 0; first < len(m.groups); first = end {
 		d := m.groups[first].dest
@@ -174,10 +187,15 @@ func (m *Machine) group(in Message) []uint32 {
 
 // wait makes an entry and lets it wait for d.
 func (m *Machine) wait(msg *message, d *dest, recipients []uint32) {
-	e := &entry{msg: msg, dest: d, recipients: recipients, lane: laneOf(d.trans.share)}
+	lane := laneOf(d.trans.share)
+	if msg.sliced {
+		lane = lanes - 1
+	}
+	e := &entry{msg: msg, dest: d, recipients: recipients, lane: lane}
 	e.turn.of, e.place.of = e, e
 	msg.entries.push(&e.place)
 	m.recipients += len(recipients)
+	msg.open += len(recipients)
 	d.lanes[e.lane].todo.push(&e.turn)
 	d.todo++
 	d.idle.leave()

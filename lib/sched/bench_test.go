@@ -5,11 +5,23 @@ import (
 	"testing"
 )
 
-// BenchmarkFull is one message admitted, delivered and done while 20,000 are
-// active for 5,000 destinations behind 100 slots.
-func BenchmarkFull(b *testing.B) {
-	m := New(Config{ActiveLimit: 20000, Transports: map[string]Transport{"smtp": stock()}})
-	hops := make([]string, 5000)
+// BenchmarkCost is one message admitted, delivered and done while so many are
+// active for so many destinations behind 100 slots. It must be flat.
+func BenchmarkCost(b *testing.B) {
+	for _, active := range []int{100, 1000, 20000} {
+		for _, destinations := range []int{10, 1000, 20000} {
+			b.Run(fmt.Sprintf("active=%d/destinations=%d", active, destinations), func(b *testing.B) {
+				cost(b, active, destinations)
+			})
+		}
+	}
+}
+
+func cost(b *testing.B, active, destinations int) {
+	tr := stock()
+	tr.UnprovenShare = 50
+	m := New(Config{ActiveLimit: active, Transports: map[string]Transport{"smtp": tr}})
+	hops := make([]string, destinations)
 	for i := range hops {
 		hops[i] = fmt.Sprintf("site%d.example", i)
 	}
@@ -34,7 +46,7 @@ func BenchmarkFull(b *testing.B) {
 		hand = append(hand[:0], hand[1:]...)
 		admit()
 	}
-	for range 40000 {
+	for range 2 * max(active, destinations) {
 		step()
 	}
 	b.ReportAllocs()

@@ -68,12 +68,15 @@ func check(t testing.TB, m *Machine) {
 		inHand += busy
 	}
 	for _, msg := range m.messages {
-		bad(msg.entries.n > 0, "m%d: active without entries", msg.id)
+		bad(msg.entries.n > 0 || msg.more && msg.asked, "m%d: active without entries", msg.id)
+		open := recipients
 		for x := msg.entries.first; x != nil; x = x.next {
 			recipients += len(x.of.recipients)
 			bad((x.of.id != 0) == (x.of.turn.in == nil), "m%d: an entry both waits and is in hand, or neither", msg.id)
 			bad(x.of.dest.trans.dests[x.of.dest.key] == x.of.dest, "m%d: its destination was forgotten", msg.id)
 		}
+		bad(recipients-open == msg.open, "m%d: %d open, counted %d", msg.id, msg.open, recipients-open)
+		bad(!msg.more || msg.asked == (msg.open <= Slice/2), "m%d: more, asked %v", msg.id, msg.asked)
 	}
 	bad(recipients == m.recipients, "recipients %d, counted %d", m.recipients, recipients)
 	bad(inHand == len(m.inHand), "in hand %d, counted %d", len(m.inHand), inHand)

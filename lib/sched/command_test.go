@@ -21,6 +21,10 @@ func (s *transcript) admit(args []string) error {
 			msg.Source = Deferred
 			continue
 		}
+		if a == "more" {
+			msg.More = true
+			continue
+		}
 		if a == "flush" {
 			msg.Flush = true
 			continue

@@ -32,14 +32,19 @@
 // destination mail is first in, first out.
 //
 // The bound: let a destination have room, and let R destinations of its
-// transport have mail of the same lane ready. It gets a turn at least once in
+// transport (and rank, see below) have mail of the same lane ready. It gets a turn at least once in
 // 3 R starts of the transport, and the entry with p others before it in its lane
 // goes with the 3(p+1)th turn at the latest. So a small message behind one large
 // one, or behind any number of them, starts within nine starts of its transport
 // (commonly the first or second), and large mail is not starved by any flood of
 // small mail. Postfix's qmgr reaches a like bound by letting a small job preempt
 // a large one that has earned delivery slots; rotation needs no accounting and no
-// search for a candidate.
+// search for a candidate. Where ranks take turns,
+// the counts are of starts of the rank, at most three times as many of the
+// transport.
+//
+// A message for very many comes in slices of Slice recipients (Message.More,
+// Refill), so that it does not fill the memory and keep others out.
 //
 // # The window
 //
@@ -55,6 +60,30 @@
 //
 // Unlike Postfix, the window of a destination outlives its mail, in a bounded
 // list of idle destinations that forgets the longest unused first.
+//
+// # The unproven
+//
+// Ten thousand black holes, each tried with one connection that ends in a
+// timeout, would hold all slots. So destinations have ranks: proven ones, which
+// had a success in the last four hours and did not die since, fresh ones, and
+// failing ones. Those that are not proven hold UnprovenShare of the slots of
+// their transport at most. While less than half of that is in use they start at
+// once and with their whole window; then each may have only one connection, or
+// those it has, whose failure counts as a whole cohort's; and when all of it is
+// in use they wait. Each rank has rings of its own and the ranks take turns, so
+// a new site waits behind other new sites and not behind what failed.
+//
+// # Rates
+//
+// DestinationRateDelay makes a destination rest after each delivery,
+// TransportRateDelay keeps a transport from starting two deliveries within it.
+// What rests stands in no ring and has a timer; no attempt is used up, a flush
+// changes nothing, and a destination at rest is not forgotten.
+//
+// # A restart
+//
+// Snapshot and Restore carry windows, ranks, deaths and rests over a restart,
+// with the time that is left of each.
 //
 // # Admission
 //

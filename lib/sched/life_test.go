@@ -46,6 +46,8 @@ func (l *life) drain() {
 			l.order = append(l.order, a.Entry)
 		case Suspend:
 			l.gone(a.Msg, a.Recipients)
+		case Refill:
+			l.refill(a.Msg)
 		case MessageDone:
 			if left := l.left[a.Msg]; left == nil || len(left) > 0 && !l.drop[a.Msg] {
 				l.t.Fatalf("m%d done with %v left", a.Msg, left)
@@ -118,4 +120,19 @@ func (l *life) withdraw(id MsgID) {
 	if l.left[id] != nil {
 		l.drop[id] = true
 	}
+}
+
+// refill gives a message further recipients, mostly, unless it was withdrawn.
+func (l *life) refill(id MsgID) {
+	if l.drop[id] {
+		return
+	}
+	l.index += 1000
+	msg := Message{ID: id, More: l.r.IntN(2) == 0}
+	for i := range uint32(l.r.IntN(4)) {
+		i += l.index
+		msg.Recipients = append(msg.Recipients, Recipient{Index: i, Transport: "t1", NextHop: "d1"})
+		l.left[id][i] = true
+	}
+	l.m.Admit(l.now, msg)
 }

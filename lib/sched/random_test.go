@@ -32,6 +32,7 @@ type life struct {
 	busy  map[string]int  // by transport
 	fast  map[string]Time // no start of the transport or destination before
 	order []EntryID
+	index uint32 // of the last refill
 }
 
 // FuzzEvents plays lives whose every choice is a byte of the input.
@@ -72,11 +73,11 @@ func randomLife(t *testing.T, r *rand.Rand, more func() bool) {
 	l.m.keep = r.IntN(5)
 	for n := 0; n < 600 && more(); n++ {
 		l.step()
-		l.drain()
-		check(t, l.m)
 		if n%100 == 99 {
 			l.restart()
 		}
+		l.drain()
+		check(t, l.m)
 	}
 	// The end: all is up, all succeeds, nobody starves.
 	l.reload()
@@ -206,6 +207,7 @@ func (l *life) admit() {
 		n = l.r.IntN(300)
 	}
 	l.left[msg.ID] = map[uint32]bool{}
+	msg.More = l.r.IntN(5) == 0
 	for i := range n {
 		msg.Recipients = append(msg.Recipients, Recipient{Index: uint32(i * 2), Transport: fmt.Sprintf("t%d", l.r.IntN(4)),
 			NextHop: fmt.Sprintf("d%d", l.r.IntN(6)), User: fmt.Sprintf("u%d", l.r.IntN(3))})

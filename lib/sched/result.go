@@ -73,7 +73,8 @@ func (m *Machine) letGo(e *entry) {
 }
 
 // Withdraw is the event that an operator deleted or held a message, or that
-// another message replaced it: what waits is dropped without an action. It
+// another message replaced it: what waits is dropped without an action, and a
+// Refill that was asked for is not to be answered. It
 // returns how many recipients are still in hand; their results are expected,
 // and MessageDone after the last of them, or at once when there is none. It
 // returns 0 for a message that is not active.
@@ -82,6 +83,9 @@ func (m *Machine) Withdraw(now Time, id MsgID) (inHand int) {
 	msg := m.messages[id]
 	if msg == nil {
 		return 0
+	}
+	if msg.more = false; msg.entries.n == 0 {
+		m.finish(msg)
 	}
 	var next *node[entry]
 	for x := msg.entries.first; x != nil; x = next {
@@ -123,13 +127,20 @@ func (m *Machine) drop(e *entry) {
 // the message with its last one.
 func (m *Machine) end(e *entry) {
 	m.recipients -= len(e.recipients)
+	e.msg.open -= len(e.recipients)
 	e.place.leave()
 	m.finish(e.msg)
 }
 
-// finish ends a message that has no entry left.
+// finish ends a message that has no entry left, or asks for more of it.
 func (m *Machine) finish(msg *message) {
-	if msg.entries.n == 0 {
+	switch {
+	case msg.more:
+		if !msg.asked && msg.open <= Slice/2 {
+			msg.asked = true
+			m.out.put(Action{Kind: Refill, Msg: msg.id})
+		}
+	case msg.entries.n == 0:
 		delete(m.messages, msg.id)
 		m.out.put(Action{Kind: MessageDone, Msg: msg.id})
 	}

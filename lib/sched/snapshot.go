@@ -48,7 +48,7 @@ const (
 	maxText = 500
 )
 
-// Snapshot takes one.
+// Snapshot takes one. Like every event it may let something start.
 func (m *Machine) Snapshot(now Time) Snapshot {
 	m.advance(now)
 	s := Snapshot{Taken: m.now}

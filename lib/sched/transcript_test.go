@@ -101,9 +101,15 @@ func (s *transcript) run(t *testing.T, commands string) string {
 func actionLine(a Action) string {
 	switch a.Kind {
 	case Deliver:
+		if n := len(a.Recipients); n > 200 {
+			return fmt.Sprintf("deliver e%d m%d %s:%s %d recipients", a.Entry, a.Msg, a.Transport, a.NextHop, n)
+		}
 		return fmt.Sprintf("deliver e%d m%d %s:%s %v", a.Entry, a.Msg, a.Transport, a.NextHop, a.Recipients)
 	case Suspend:
 		return fmt.Sprintf("suspend m%d %s:%s %v %s %s", a.Msg, a.Transport, a.NextHop, a.Recipients, a.Reason.DSN, a.Reason.Text)
+	}
+	if a.Kind == Refill {
+		return fmt.Sprintf("refill m%d", a.Msg)
 	}
 	return fmt.Sprintf("done m%d", a.Msg)
 }
@@ -114,7 +120,7 @@ func actionLine(a Action) string {
 //	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= retry= rate= pace= | gone]
 //	reload
 //	at TIME (seconds, or a duration) [off]
-//	admit ID [deferred] [flush] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
+//	admit ID [deferred] [flush] [more] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
 //	ok ENTRY...   fail ENTRY...   return ENTRY...
 //	down TRANSPORT   up TRANSPORT   pause TRANSPORT
 //	withdraw ID   flush   restart (all mail is gone)   snapshot (its form on disk)
