@@ -102,15 +102,20 @@ func (m *manager) agentDown(a *agent, err error) {
 	case !submits(a.program):
 		m.takeBack(gone)
 	case m.stopping: // cleanup may be gone before it answers; the next start reads the journal first
-		for _, d := range gone {
-			delete(m.inHand, d.entry)
-			if d.entry == 0 {
-				m.release(d)
-			}
-		}
+		m.leave(gone)
 	case len(gone) > 0:
 		m.lost[a.name] = append(m.lost[a.name], gone...)
 		m.askDrain(a.name)
+	}
+}
+
+// leave forgets lost deliveries: the next qmgr finds their messages as they were.
+func (m *manager) leave(gone []*delivery) {
+	for _, d := range gone {
+		delete(m.inHand, d.entry)
+		if d.entry == 0 {
+			m.release(d)
+		}
 	}
 }
 

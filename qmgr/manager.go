@@ -133,6 +133,10 @@ func (m *manager) turn() (more bool) {
 // stop takes nothing new: no delivery starts any more, results are still written.
 func (m *manager) stop() {
 	m.stopping = true
+	for name, gone := range m.lost { // nobody may be there to say that they are drained
+		m.leave(gone)
+		delete(m.lost, name)
+	}
 	for name := range m.set.sched.Transports {
 		m.machine.TransportPause(m.now(), name)
 	}
