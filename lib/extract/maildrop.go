@@ -61,6 +61,23 @@ func (w *writer) forget(taken map[string]bool) error {
 	return nil
 }
 
+// Submissions calls f with each whole submission in maildrop/, with the bytes of its
+// content. What cannot be read is passed over; the error is that of the directory.
+func Submissions(fsys disk.FS, f func(name string, s *maildrop.Submission, size int64)) error {
+	return eachDrop(fsys, func(name string, file disk.File, err error) error {
+		if name == "" {
+			return err
+		}
+		var size int64
+		if err == nil {
+			if s, err := readDrop(file, func(p []byte) error { size += int64(len(p)); return nil }); err == nil {
+				f(name, s, size)
+			}
+		}
+		return nil
+	})
+}
+
 // readDrop reads a file to its end.
 func readDrop(f disk.File, piece func([]byte) error) (*maildrop.Submission, error) {
 	size, err := f.Size()

@@ -8,6 +8,9 @@ import (
 	"slices"
 
 	"postrider/lib/disk"
+	"postrider/lib/extract"
+	"postrider/lib/mail"
+	"postrider/lib/maildrop"
 	"postrider/lib/proto"
 	"postrider/lib/spool"
 )
@@ -16,14 +19,18 @@ import (
 // nobody works on it.
 const incoming = "incoming"
 
+// maildropQueue holds what cleanup has not taken yet; no verb reaches it.
+const maildropQueue = "maildrop"
+
 // logSize is how large a log of the spool is made, in bytes: less than qmgr's, since a
 // command writes little and waits for it.
 const logSize = 4 << 20
 
 type direct struct {
-	q    *spool.Queue
-	lock *os.File
-	err  error // of a wish
+	q     *spool.Queue
+	lock  *os.File
+	drops []proto.Item // what sendmail left since the system is down
+	err   error        // of a wish
 }
 
 // Direct opens the spool itself, while the mail system is down. It takes the lock,
@@ -34,6 +41,7 @@ func Direct(dir string, become func() error) (Queue, error) {
 	if err != nil {
 		return nil, err
 	}
+	drops := submissions(disk.OS(dir)) // whose directory the owner of the mail system cannot read
 	if err := become(); err != nil {
 		lock.Close()
 		return nil, err
@@ -43,12 +51,32 @@ func Direct(dir string, become func() error) (Queue, error) {
 		lock.Close()
 		return nil, fmt.Errorf("queue directory %s: %w", dir, err)
 	}
-	d := &direct{q: q, lock: lock}
+	d := &direct{q: q, lock: lock, drops: drops}
 	if err := d.collect(); err != nil {
 		d.Close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// dropsMax is how many submissions in maildrop/ are listed.
+const dropsMax = 10000
+
+// submissions lists what sendmail left in maildrop/ for cleanup, as far as it can be
+// read.
+func submissions(fsys disk.FS) []proto.Item {
+	var items []proto.Item
+	extract.Submissions(fsys, func(name string, s *maildrop.Submission, size int64) {
+		if len(items) == dropsMax {
+			return
+		}
+		it := proto.Item{Queue: maildropQueue, ID: mail.QueueID(name), Arrival: s.Time, Size: size, Sender: s.Sender}
+		for _, r := range s.Recipients {
+			it.Recipients = append(it.Recipients, proto.ItemRecipient{Address: r})
+		}
+		items = append(items, it)
+	})
+	return items
 }
 
 // collect files what cleanup had accepted and qmgr had not seen yet, so that the
@@ -153,6 +181,15 @@ func (d *direct) each(queues, ids []string, f func(*spool.Item, *proto.Item) err
 }
 
 func (d *direct) List(l *proto.List, f func(*proto.Item) error) error {
+	for i := range d.drops {
+		it := &d.drops[i]
+		if len(l.IDs) > 0 && !slices.Contains(l.IDs, string(it.ID)) || len(l.Queues) > 0 && !slices.Contains(l.Queues, it.Queue) {
+			continue
+		}
+		if err := f(it); err != nil {
+			return err
+		}
+	}
 	return d.each(l.Queues, l.IDs, func(_ *spool.Item, it *proto.Item) error { return f(it) })
 }
 

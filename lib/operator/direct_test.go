@@ -13,6 +13,7 @@ import (
 	"postrider/lib/disk"
 	"postrider/lib/journal"
 	"postrider/lib/mail"
+	"postrider/lib/maildrop"
 	"postrider/lib/proto"
 	"postrider/lib/slot"
 	"postrider/lib/spool"
@@ -215,5 +216,40 @@ func TestDirectLock(t *testing.T) {
 	}
 	if _, err := Dial(w.dir); !errors.Is(err, ErrDown) {
 		t.Errorf("dial: %v", err)
+	}
+}
+
+// TestDirectMaildrop: what sendmail left while the system was down is listed, and
+// nothing else that lies in maildrop/.
+func TestDirectMaildrop(t *testing.T) {
+	w := newQueue(t, 1)
+	drop := func(name string, whole bool) {
+		f, err := os.Create(filepath.Join(w.dir, "maildrop", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		d := maildrop.NewWriter(f, &maildrop.Submission{Time: time.Unix(1741083072, 0), Sender: "alice", Recipients: []mail.Address{"bob@example.net"}})
+		d.Write([]byte("Subject: x\r\n\r\n"))
+		if whole {
+			d.Close()
+		}
+	}
+	good := maildrop.NewName(time.Unix(1741083072, 0), 7)
+	drop(good, true)
+	drop(maildrop.NewName(time.Unix(1741083073, 0), 8), false)
+	os.Symlink("/etc/passwd", filepath.Join(w.dir, "maildrop", maildrop.NewName(time.Unix(1741083074, 0), 9)))
+	q := w.open()
+	defer q.Close()
+	var got []string
+	err := q.List(&proto.List{}, func(it *proto.Item) error {
+		got = append(got, it.Queue+" "+string(it.ID)+" "+string(it.Sender)+" "+string(it.Recipients[0].Address))
+		return nil
+	})
+	want := []string{"maildrop " + good + " alice bob@example.net", "deferred " + w.ids[0] + " s@example.com a@example.net"}
+	slices.Sort(got)
+	slices.Sort(want)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("listed %q, %v, want %q", got, err, want)
 	}
 }
