@@ -39,9 +39,8 @@
 // (commonly the first or second), and large mail is not starved by any flood of
 // small mail. Postfix's qmgr reaches a like bound by letting a small job preempt
 // a large one that has earned delivery slots; rotation needs no accounting and no
-// search for a candidate. Where ranks take turns,
-// the counts are of starts of the rank, at most three times as many of the
-// transport.
+// search for a candidate. Where ranks take turns, the counts are of starts of the
+// rank, at most three times as many of the transport.
 //
 // A message for very many comes in slices of Slice recipients (Message.More,
 // Refill), so that it does not fill the memory and keep others out.

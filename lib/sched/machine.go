@@ -114,16 +114,14 @@ func (m *Machine) advance(now Time) {
 func (m *Machine) Flush(now Time) {
 	m.advance(now)
 	for _, t := range slices.Clone(m.timers) {
-		switch {
-		case t.place == 0: // forgotten meanwhile
-		case t.dest != nil && t.dest.dead, t.trans != nil && t.trans.state == down:
+		if t.place > 0 { // not forgotten meanwhile
 			m.wake(t, true)
 		}
 	}
 }
 
 // wake revives the dead destination or tries the unavailable transport that t
-// belongs to, or ends the wait for a rate delay. On the timer's word a dead
+// belongs to, or ends the wait for a rate delay if that is over. On the timer's word a dead
 // destination gets one probe, from which its window grows; on the operator's its
 // initial concurrency.
 func (m *Machine) wake(t *timer, flush bool) {
