@@ -41,7 +41,8 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	}})
 	d.OnPartner(func(name string, sock *net.UnixConn) {
 		if name == "qmgr" {
-			go daemon.Guard(func() { s.queue.serve(sock) })
+			conn := s.queue.attach(sock)
+			go daemon.Guard(func() { s.queue.serve(conn) })
 			return
 		}
 		c := s.newClient(name, sock)

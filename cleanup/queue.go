@@ -46,22 +46,28 @@ func position(p slot.Position) proto.Durable { return proto.Durable{File: p.File
 // pressure is how long a submission has to wait.
 func (q *queueLink) pressure() time.Duration { return time.Duration(q.delay.Load()) }
 
-// serve runs a connection with a qmgr, which takes the place of the one before.
-func (q *queueLink) serve(sock *net.UnixConn) {
+// attach makes sock the connection with qmgr, in the place of the one before. It is
+// called in the order in which master gave them.
+func (q *queueLink) attach(sock *net.UnixConn) *ipc.Conn {
 	conn := ipc.New(sock, 0)
-	defer conn.Close()
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.conn != nil {
 		q.conn.Close()
 	}
 	q.conn = conn
-	q.mu.Unlock()
+	return conn
+}
+
+// serve runs a connection with a qmgr to its end.
+func (q *queueLink) serve(conn *ipc.Conn) {
+	defer conn.Close()
 	q.delay.Store(0)
 	q.requeues.Wait() // see requeue
 
 	hello := proto.JournalHello{First: q.s.journal.First(), Durable: position(q.s.journal.Durable())}
 	if _, err := conn.Greet(ipc.Hello{Protocol: proto.JournalName, Version: proto.JournalVersion, Data: hello.Append(nil)}); err != nil {
-		if !errors.Is(err, io.EOF) {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, ipc.ErrClosed) {
 			q.s.log.Warnf("qmgr: %v", err)
 		}
 		return

@@ -22,7 +22,7 @@ type fakeQmgr struct {
 func (r *rig) qmgr(t *testing.T) *fakeQmgr {
 	t.Helper()
 	ours, theirs := pair(t)
-	go r.s.queue.serve(ours)
+	go r.s.queue.serve(r.s.queue.attach(ours))
 	q := &fakeQmgr{t: t, conn: ipc.New(theirs, 0)}
 	t.Cleanup(func() { q.conn.Close() })
 	b, err := q.conn.Greet(ipc.Hello{Protocol: proto.JournalName, Version: proto.JournalVersion})
@@ -256,5 +256,25 @@ func BenchmarkSubmit(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// TestQueueOrder: a connection that came later stays, however late the one before it
+// is served: its qmgr is the living one.
+func TestQueueOrder(t *testing.T) {
+	r := newRig(t, "", nil)
+	dead, theirs := pair(t)
+	theirs.Close()
+	late := r.s.queue.attach(dead)
+	q := r.qmgr(t)
+	r.s.queue.serve(late)
+	before := r.s.journal.Durable()
+	if err := send(r.client("smtpd.0"), envelope(0, "a@example.org"), false, "Message-Id: <1@x>\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	var at proto.Durable
+	q.next(proto.TypeDurable, &at)
+	if at.Offset <= before.Offset {
+		t.Errorf("qmgr was told %+v, which was %+v before", at, before)
 	}
 }

@@ -102,7 +102,7 @@ func TestRequeueHandover(t *testing.T) {
 	first := current()
 	l.requeues.Add(1) // under way
 	ours, theirs := pair(t)
-	go l.serve(ours)
+	go l.serve(l.attach(ours))
 	eventually(t, "the second connection", func() bool { return current() != first })
 	done := make(chan error, 1)
 	r.s.journal.Append(&journal.Message{Envelope: &mail.Envelope{ID: "4jX9Q000000zz"}}, func(_ slot.Ref, err error) { done <- err })

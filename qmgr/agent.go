@@ -21,6 +21,7 @@ import (
 type agent struct {
 	m       *manager
 	name    string // partner name: "smtp.0", "local"
+	sock    *net.UnixConn
 	program string // "smtp"
 	conn    *ipc.Conn
 	busy    int // deliveries in hand
@@ -42,7 +43,7 @@ type outgoing struct {
 // connect greets an agent and then reads what it reports, in a goroutine of its
 // own. The owner hears of the hello, of results and of the end.
 func (m *manager) connect(name string, sock *net.UnixConn) {
-	a := &agent{m: m, name: name, conn: ipc.New(sock, 0)}
+	a := &agent{m: m, name: name, sock: sock, conn: ipc.New(sock, 0)}
 	a.filled.L = &a.mu
 	data, err := a.conn.Greet(ipc.Hello{Protocol: proto.DeliverName, Version: proto.DeliverVersion})
 	var hello proto.AgentHello
@@ -51,7 +52,7 @@ func (m *manager) connect(name string, sock *net.UnixConn) {
 	}
 	if err != nil {
 		a.conn.Close()
-		m.post(func() { m.unknown(name) })
+		m.post(func() { m.unknown(name, sock) })
 		return
 	}
 	a.program = hello.Program

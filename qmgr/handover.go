@@ -3,6 +3,7 @@ package qmgr
 import (
 	"errors"
 	"io"
+	"net"
 	"slices"
 	"time"
 
@@ -11,8 +12,24 @@ import (
 	"postrider/lib/sched"
 )
 
+// partner takes a connected end from master, in the order in which master gave them:
+// of two with one name the process behind the first is dead. Whoever is late to greet
+// must not put that one in the place of the living.
+func (m *manager) partner(name string, sock *net.UnixConn) {
+	m.post(func() { m.newest[name] = sock })
+	if name == "cleanup" {
+		go m.journal(name, sock)
+	} else {
+		go m.connect(name, sock)
+	}
+}
+
 // unknown forgets a partner that never said hello.
-func (m *manager) unknown(name string) { delete(m.known, name) }
+func (m *manager) unknown(name string, sock *net.UnixConn) {
+	if m.newest[name] == sock {
+		delete(m.known, name)
+	}
+}
 
 // silenceMax is how often silent partners are killed before qmgr goes on without.
 const silenceMax = 3
@@ -42,6 +59,10 @@ func (m *manager) start() {
 
 // agentUp takes an agent that said hello, with what it has in hand from before.
 func (m *manager) agentUp(a *agent, hello *proto.AgentHello) {
+	if m.newest[a.name] != a.sock {
+		a.conn.Close()
+		return
+	}
 	delete(m.known, a.name)
 	if old := m.agents[a.name]; old != nil {
 		m.agentDown(old, nil)

@@ -16,6 +16,7 @@ import (
 
 // journal is the connection with cleanup.
 type journal struct {
+	sock  *net.UnixConn
 	conn  *ipc.Conn
 	ready bool           // what the cleanup before it left is read
 	asked map[string]int // Drains that are not answered, by partner
@@ -23,7 +24,7 @@ type journal struct {
 
 // journal greets cleanup and reads what it says, in a goroutine of its own.
 func (m *manager) journal(name string, sock *net.UnixConn) {
-	j := &journal{conn: ipc.New(sock, 64<<10), asked: map[string]int{}}
+	j := &journal{sock: sock, conn: ipc.New(sock, 64<<10), asked: map[string]int{}}
 	defer j.conn.Close()
 	data, err := j.conn.Greet(ipc.Hello{Protocol: proto.JournalName, Version: proto.JournalVersion})
 	var hello proto.JournalHello
@@ -31,7 +32,7 @@ func (m *manager) journal(name string, sock *net.UnixConn) {
 		err = hello.Decode(data)
 	}
 	if err != nil {
-		m.post(func() { m.unknown(name) })
+		m.post(func() { m.unknown(name, sock) })
 		return
 	}
 	m.post(func() { m.cleanupUp(name, j, &hello) })
@@ -96,6 +97,10 @@ func (j *journal) read(m *manager) error {
 // cleanupUp takes a cleanup that said hello. Journal files older than its first are
 // nobody's any more: they are sealed and read to their ends.
 func (m *manager) cleanupUp(name string, j *journal, hello *proto.JournalHello) {
+	if m.newest[name] != j.sock {
+		j.conn.Close()
+		return
+	}
 	delete(m.known, name)
 	m.cleanup = j
 	if len(m.free) > 0 {

@@ -33,13 +33,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	for _, name := range d.Partners() {
 		m.known[name] = true
 	}
-	d.OnPartner(func(name string, sock *net.UnixConn) {
-		if name == "cleanup" {
-			go m.journal(name, sock)
-		} else {
-			go m.connect(name, sock)
-		}
-	})
+	d.OnPartner(m.partner)
 	d.OnReload(func() { m.post(m.reload) })
 	for name, l := range d.Listeners() {
 		if name == proto.OperatorSocket {
@@ -81,7 +75,7 @@ func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) 
 		events: make(chan func(), 64), set: set, epoch: newEpoch(), machine: sched.New(set.sched),
 		active: map[sched.MsgID]*message{}, byRef: map[slot.Ref]*message{}, inHand: map[sched.EntryID]*delivery{},
 		agents: map[string]*agent{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]early{},
-		held: map[slot.Ref][]*delivery{}, foreign: map[proto.DeliveryID]*delivery{}, lost: map[string][]*delivery{}, known: map[string]bool{},
+		held: map[slot.Ref][]*delivery{}, foreign: map[proto.DeliveryID]*delivery{}, lost: map[string][]*delivery{}, known: map[string]bool{}, newest: map[string]*net.UnixConn{},
 		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
 	}
 	o.Logf, o.OnFreed, o.MarkSyncDelay = log.Infof, m.freed, d.Config().Duration("mark_sync_delay")

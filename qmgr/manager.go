@@ -3,6 +3,7 @@ package qmgr
 import (
 	"context"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"time"
 
@@ -61,11 +62,12 @@ type manager struct {
 	lost    map[string][]*delivery         // what a dead bounce or local had in hand, until cleanup is drained
 
 	cleanup  *journal
-	free     []string        // files that no cleanup was told of
-	known    map[string]bool // partners that were given to us and have not greeted yet
-	started  bool            // every living agent has said hello and the old journal is read
-	deadline time.Time       // after which the silent ones are killed
-	rounds   int             // how often that was done
+	free     []string                 // files that no cleanup was told of
+	known    map[string]bool          // partners that were given to us and have not greeted yet
+	newest   map[string]*net.UnixConn // the end given last, by partner
+	started  bool                     // every living agent has said hello and the old journal is read
+	deadline time.Time                // after which the silent ones are killed
+	rounds   int                      // how often that was done
 	stopping bool
 }
 

@@ -211,7 +211,7 @@ func (s *site) start() {
 	go func() { done <- m.run(ctx) }()
 
 	ours, theirs := pair(s.t)
-	go s.m.journal("cleanup", theirs)
+	s.m.partner("cleanup", theirs)
 	c := ipc.New(ours, 0)
 	at := s.journal.Durable()
 	hello := proto.JournalHello{First: s.journal.First(), Durable: proto.Durable{File: at.File, Offset: at.Offset}}
@@ -252,7 +252,7 @@ func (s *site) connect(name string) {
 		})
 	}
 	ours, theirs := pair(s.t)
-	go s.m.connect(name, theirs)
+	s.m.partner(name, theirs)
 	s.agents[name].Partner(ours)
 }
 
@@ -570,11 +570,30 @@ func TestSilentAgent(t *testing.T) {
 		if s.m.started || len(h.silent) != 1 || h.silent[0] != "smtp.1" {
 			t.Errorf("at the deadline: started %v, silent %v", s.m.started, h.silent)
 		}
-		s.m.unknown("smtp.1") // it was killed
+		s.m.unknown("smtp.1", nil) // it was killed
 		s.m.start()
 		if !s.m.started {
 			t.Error("does not start")
 		}
 		return true
 	})
+}
+
+// An agent that died before its hello was heard does not take the place of the one
+// that was started after it.
+func TestLateHello(t *testing.T) {
+	s := newSite(t)
+	s.until("started", func() bool { return ask(s.m, func() bool { return s.m.started }) })
+	living := ask(s.m, func() *agent { return s.m.agents["smtp.0"] })
+	ours, theirs := pair(t)
+	go func() {
+		hello := proto.AgentHello{Program: "smtp"}
+		ipc.New(ours, 0).Greet(ipc.Hello{Protocol: proto.DeliverName, Version: proto.DeliverVersion, Data: hello.Append(nil)})
+	}()
+	s.m.connect("smtp.0", theirs) // returns when qmgr has hung up
+	if now := ask(s.m, func() *agent { return s.m.agents["smtp.0"] }); now != living {
+		t.Error("the dead agent took the place of the living one")
+	}
+	id := s.submit(mail.Envelope{Sender: "a@x.test", Recipients: to("u@d.test")})
+	s.logged("%s: removed", id)
 }

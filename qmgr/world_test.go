@@ -183,7 +183,7 @@ func (w *world) startQmgr() {
 // connectCleanup gives qmgr and cleanup a connection.
 func (w *world) connectCleanup() {
 	ours, theirs := pair(w.t)
-	go w.m.journal("cleanup", theirs)
+	w.m.partner("cleanup", theirs)
 	c := ipc.New(ours, 0)
 	j := w.journal
 	at := j.Durable()
