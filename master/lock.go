@@ -74,11 +74,19 @@ func running(queue string) (int, error) {
 		return 0, err
 	}
 	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return readPID(f), nil
+	for try := 0; ; try++ {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return 0, err
+		}
+		if pid := readPID(f); pid != 0 {
+			return pid, nil
+		}
+		if try == 50 {
+			return 0, fmt.Errorf("%s is locked and names no process", f.Name())
+		}
+		time.Sleep(20 * time.Millisecond) // it is just being written
 	}
-	return 0, err
 }
 
 // takeLock takes the lock that all writers of the spool share (S6). Daemons of

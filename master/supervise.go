@@ -72,7 +72,6 @@ func (e environment) supervise() error {
 		return err
 	}
 	defer pid.Close()
-	defer pid.Truncate(0) // the lock goes with the process, the number should, too
 	data, err := takeData(c.String("data_directory"))
 	if err != nil {
 		return err
