@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"syscall"
 	"testing"
 	"time"
 
 	"postrider/lib/disk"
 	"postrider/lib/mail"
+	"postrider/lib/slot"
 )
 
 // thinned is a spool with old files of which little is left, and what is.
@@ -117,8 +119,9 @@ func TestCompaction(t *testing.T) {
 // The power fails at each call in turn that a compaction makes. Red without: the
 // sync in run, the seq of what is retired in swap, tidyStore.
 func TestCompactionCut(t *testing.T) {
-	for n := 0; ; n++ {
-		r, left := thinned(t, uint64(n))
+	for i := 0; ; i++ {
+		n := i / 4
+		r, left := thinned(t, uint64(i))
 		r.disk.StopAfter(n)
 		r.compact()
 		r.disk.Evict()
@@ -136,6 +139,16 @@ func TestCompactionCut(t *testing.T) {
 		if es, _ := r.disk.ReadDir(dirStore); len(es) > 0 {
 			t.Errorf("cut after %d calls: store/ is left with %v", n, es)
 		}
+		es, _ := r.disk.ReadDir(dirIncoming)
+		for _, e := range es {
+			f, err := r.disk.OpenFile(dirIncoming+"/"+e.Name(), 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h, err := slot.ReadHeader(f); err != nil || h.Kind != slot.Free {
+				t.Errorf("cut after %d calls: %s is %v, %v", n, e.Name(), h.Kind, err)
+			}
+		}
 		r.q.Close()
 		if t.Failed() || !stopped {
 			if n < 20 {
@@ -144,6 +157,45 @@ func TestCompactionCut(t *testing.T) {
 			return
 		}
 	}
+}
+
+// Red without: the test of inUse in freeStep.
+func TestCompactionUnderAReader(t *testing.T) {
+	r, left := thinned(t, 1)
+	r.pass(6 * time.Minute)
+	ms := r.due()
+	r.expect("due", ms, left...)
+	r.compact()
+	if r.q.Stats().Compacted == 0 {
+		t.Fatal("nothing was compacted")
+	}
+	es, _ := r.disk.ReadDir(dirIncoming)
+	for _, e := range es { // cleanup begins anew in each file that is free
+		f, err := r.disk.OpenFile(dirIncoming+"/"+e.Name(), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, err := slot.ReadHeader(f); err == nil && h.Kind == slot.Free {
+			i, _ := e.Info()
+			f.WriteAt(make([]byte, i.Size()), 0)
+		}
+	}
+	for _, m := range ms {
+		c, _, err := r.q.ReadContent(m, nil)
+		if !bytes.Equal(c, bytes.Repeat([]byte(m.Envelope.ID), 60)) {
+			t.Errorf("content of %s: %d bytes, %v", m.Envelope.ID, len(c), err)
+		}
+	}
+	n := len(r.freed)
+	for _, m := range ms {
+		r.deferAll(m, time.Hour)
+	}
+	r.sync()
+	r.settle()
+	if len(r.freed) == n {
+		t.Error("nothing is given back when nobody reads it any more")
+	}
+	r.q.Close()
 }
 
 // A compaction that the disk does not let happen leaves everything as it was. Red
@@ -160,6 +212,9 @@ func TestCompactionFails(t *testing.T) {
 			r, left := thinned(t, 1)
 			r.disk.Fail(f)
 			r.compact()
+			if n := r.q.Stats().Compacted; (n > 0) != (f.Op == disk.OpRead) {
+				t.Errorf("%d files compacted\n%q", n, r.logs)
+			}
 			r.disk.Heal()
 			r.whole(left)
 			r.q.Close()

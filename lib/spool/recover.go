@@ -47,6 +47,7 @@ func Open(o Options) (*Queue, error) {
 	if ignored := q.clock.start(last, offset); ignored > clockStep || ignored < -clockStep {
 		q.o.Logf("the clock moved by %v beyond what counts while the spool was closed: schedule and age go on without it", ignored)
 	}
+	q.space.looked = q.clock.spool
 	if err := q.takeOver(); err != nil {
 		return nil, err
 	}
