@@ -56,7 +56,7 @@ func (q *Queue) rotate(now time.Time) {
 		k.spare, k.due = nil, true
 	}
 	if k.spare == nil && !k.making && !q.dead {
-		q.makeSpare(true)
+		q.makeSpare(!q.log.failed)
 	}
 	full := q.log.enc.End() >= q.o.LogSize-q.o.LogSize/16
 	old := now.Sub(k.last) >= q.o.CheckpointEvery && q.log.bytes > k.bytes

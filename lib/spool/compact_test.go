@@ -72,6 +72,12 @@ func TestCompaction(t *testing.T) {
 	r, left := thinned(t, 1)
 	before := len(r.freed)
 	listed := r.items()
+	r.pass(compactEvery)
+	r.settle() // written, not synced
+	r.settle()
+	if r.q.Stats().Compacted == 0 || len(r.freed) > before {
+		t.Fatalf("%d files freed while a power cut could undo the SWAP", len(r.freed)-before)
+	}
 	r.compact()
 	s := r.q.Stats()
 	if s.StoreFiles == 0 || len(r.freed)-before < s.Compacted || s.Compacted < 8 {

@@ -152,6 +152,10 @@ func (q *Queue) sweepHold() (more bool) {
 			if q.runs[r.number] != r || r.freeing {
 				continue
 			}
+			if q.seal(r) != nil {
+				h.again = true // it is in memory: the disk was full at the start
+				continue
+			}
 			f, s, err := q.scan(r)
 			if notExist(err) {
 				q.lostRun(r, err)

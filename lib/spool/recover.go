@@ -58,15 +58,21 @@ func Open(o Options) (*Queue, error) {
 	}
 	// Not in its whole size: the start waits for it.
 	s, err := makeLog(q.fs, name, q.nextLog(), 0, q.clock.spool.UnixMicro())
-	if err != nil {
+	if err != nil && (fresh || !noSpace(err)) {
 		return nil, fmt.Errorf("spool: new log: %w", err)
 	}
 	q.log.cur = &batch{}
 	q.bg.start()
 	q.log.c = newCommitter(q.o.MarkSyncDelay, q.post, q)
-	q.beginLog(s)
+	if err == nil {
+		q.beginLog(s)
+	} else {
+		q.o.Logf("error: there is no space for a log: no mail is tried until there is: %v", err)
+		q.ckpt.free = append(q.ckpt.free, name)
+		q.noLog()
+	}
 	q.fileStrays()
-	if err := q.writeRuns(); err == nil {
+	if err := q.writeRuns(); err == nil && !q.log.failed {
 		q.snapshot(s.number, q.clock.spool)
 	} else {
 		q.ckpt.due, q.ckpt.retry = true, q.clock.spool.Add(retryDelay)
@@ -229,6 +235,13 @@ func (q *Queue) replayAll(fresh bool) (last time.Time, offset time.Duration, err
 	if err := p.logs(found); err != nil {
 		return last, 0, err
 	}
+	for n, name := range k.logs { // made in advance: needs no space
+		if p.empty[n] {
+			k.top = max(k.top, n)
+			delete(k.logs, n)
+			k.free = append(k.free, name)
+		}
+	}
 	return p.last, p.offset, nil
 }
 
@@ -259,6 +272,11 @@ func (q *Queue) dropCheckpoints(bad []uint64, keep bool) error {
 		}
 	}
 	return nil
+}
+
+// noSpace says that the disk is full.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // hasRuns says whether mail was ever deferred here.
@@ -302,10 +320,9 @@ func (q *Queue) takeOver() error {
 	}
 	for _, r := range q.runs {
 		if r.enc != nil { // replayed records
-			if err := q.writeRun(r); err != nil {
-				return err
-			}
-			if err := q.seal(r); err != nil {
+			if err := q.seal(r); noSpace(err) {
+				continue // they stay in memory and in the log
+			} else if err != nil {
 				return err
 			}
 		}

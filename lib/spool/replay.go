@@ -21,6 +21,8 @@ type replay struct {
 	limit  map[uint64]int64 // logs that a later log says end there
 	lost   []slot.Damage    // parts of logs that are lost
 
+	empty map[uint64]bool // logs without records
+
 	rebuild *rebuild // nil with a checkpoint
 }
 
@@ -83,6 +85,12 @@ func (p *replay) log(number uint64) error {
 	durable := int64(slot.DataStart) // by the word of its writer
 	for {
 		rec, err := s.Next()
+		if err == io.EOF && s.Offset() == slot.DataStart {
+			if p.empty == nil {
+				p.empty = make(map[uint64]bool)
+			}
+			p.empty[number] = true
+		}
 		if err == io.EOF {
 			if limited {
 				durable = limit

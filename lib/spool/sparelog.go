@@ -16,6 +16,12 @@ func (q *Queue) beginLog(s *spareLog) {
 	q.log.begun(s.logFile, s.h, q.clockEntry(nil))
 }
 
+// noLog begins without a log: everything waits in memory until one can be made.
+func (q *Queue) noLog() {
+	q.log.enc = slot.NewEncoder(slot.Header{Kind: slot.Log})
+	q.log.failed, q.log.unsure = true, true
+}
+
 // makeSpare makes the next log file in the background.
 func (q *Queue) makeSpare(advance bool) {
 	k := &q.ckpt
