@@ -158,7 +158,6 @@ func (m *Machine) group(in Message) []uint32 {
 			continue
 		}
 		d := m.dest(t, r)
-		m.expire(d)
 		if d.dead && in.Flush {
 			m.revive(d, t.initial())
 		}

@@ -101,16 +101,27 @@ func TestSnapshotBound(t *testing.T) {
 
 	m.keep = 3
 	m.Admit(0, Message{ID: 1000, Recipients: recipients(1, "smtp", "busy.example", 0)})
-	m.dest(m.transports["smtp"], &Recipient{NextHop: "busy.example"}).window = 9
+	m.Admit(0, Message{ID: 1001, Recipients: recipients(1, "smtp", "busy.example", 0)})
+	m.Admit(0, Message{ID: 1002, Recipients: recipients(1, "smtp", "a.example", 0)})
+	for _, hop := range []string{"a.example", "busy.example"} {
+		m.dest(m.transports["smtp"], &Recipient{NextHop: hop}).window = 9
+	}
 	s = m.Snapshot(0)
-	if len(s.Destinations) != 3 || s.Destinations[0].Key != "busy.example" || s.Destinations[1].Key[:4] != "699." || s.Destinations[2].Key[:4] != "698." {
-		t.Fatalf("not the last used: %.200v", s)
+	if len(s.Destinations) != 3 || s.Destinations[0].Key != "busy.example" || s.Destinations[1].Key != "a.example" || s.Destinations[2].Key[:4] != "699." {
+		t.Fatalf("not the most and the last used: %.200v", s)
 	}
 	m = New(m.cfg)
 	m.keep = 2
 	m.Restore(0, s)
-	if d := m.Destinations(); len(d) != 2 || d[0].Name[:4] != "699." || d[1].Name != "busy.example" {
+	if d := m.Destinations(); len(d) != 2 || d[0].Name != "a.example" || d[1].Name != "busy.example" {
 		t.Fatalf("the last used did not remain: %.200v", d)
+	}
+	// What comes now pushes out the least used of them.
+	m.Admit(0, Message{ID: 1, Recipients: recipients(1, "smtp", "z.example", 0)})
+	a, _ := m.Next()
+	m.Result(0, a.Entry, HopResult{OK: true})
+	if d := m.Destinations(); len(d) != 2 || d[0].Name != "busy.example" || d[1].Name != "z.example" {
+		t.Fatalf("the most used was forgotten: %.200v", d)
 	}
 }
 
