@@ -88,9 +88,9 @@ func TestKeptNot(t *testing.T) {
 		sessions  int
 		commands  string // of the second message's beginning
 	}{
-		{"off", "smtp_connection_cache_on_demand=no", nil, 3, "QUIT\nEHLO"},
-		{"count", "smtp_connection_reuse_count_limit=2", nil, 2, "QUIT\nEHLO"},
-		{"time", "smtp_connection_reuse_time_limit=0", nil, 3, "QUIT\nEHLO"},
+		{"off", "smtp_connection_cache_on_demand=no", nil, 3, "QUIT"},
+		{"count", "smtp_connection_reuse_count_limit=2", nil, 2, "QUIT"},
+		{"time", "smtp_connection_reuse_time_limit=0", nil, 3, "QUIT"},
 		{"RCPT refused", "", script{"RCPT": {"550 no", "250 ok"}, "DATA": {"554 no", "354 go"}}, 1, "RSET\nMAIL"},
 		{"RCPT refused, 354", "", script{"RCPT": {"550 no", "250 ok"}, ".": {"554 no", "250 ok"}}, 1, ""},
 		{"MAIL refused", "", script{"MAIL": {"550 no", "250 ok"}, "RCPT": {"503 no", "250 ok"}, "DATA": {"503 no", "354 go"}}, 1, "DATA\nMAIL"},
@@ -99,7 +99,7 @@ func TestKeptNot(t *testing.T) {
 		{"RSET refused", "", script{"DATA": {"451 no", "354 go"}, "RSET": {"500 no"}}, 2, "RSET\nEHLO"},
 		{"one after another, RCPT refused", "", script{"EHLO": {"250 x"}, "RCPT": {"550 no", "250 ok"}}, 1, "RSET\nMAIL"},
 		{"one after another, MAIL refused", "", script{"EHLO": {"250 x"}, "MAIL": {"550 no", "250 ok"}}, 1, "test>\nMAIL"},
-		{"more than was asked for", "", script{".": {"250 ok\n250 and more"}}, 3, "QUIT\nEHLO"},
+		{"more than was asked for", "", script{".": {"250 ok\n250 and more"}}, 3, "QUIT"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -108,7 +108,9 @@ func TestKeptNot(t *testing.T) {
 			for range 3 {
 				wait(t, r.ask(deliverTo(fmt.Sprintf("[127.0.0.1]:%d", s.port()), testMail, "a")))
 			}
-			if s.count() != c.sessions || !strings.Contains(s.commands(), c.commands) {
+			// The QUIT of one session may be heard after the EHLO of the next.
+			until(t, c.commands, func() bool { return strings.Contains(s.commands(), c.commands) })
+			if s.count() != c.sessions {
 				t.Errorf("%d sessions, want %d\n%s", s.count(), c.sessions, s.commands())
 			}
 		})
