@@ -22,6 +22,7 @@ type checkpoints struct {
 	free   []string          // files that may become logs
 	have   []uint64          // durable checkpoints, at most two, rising
 	top    uint64            // highest number of a bad checkpoint
+	bad    map[uint64]bool   // logs that failed
 	lost   bool              // a log cannot be read: what it said is unknown
 	last   time.Time         // when the last one was begun
 	bytes  int64             // of the log then
@@ -178,10 +179,15 @@ func (q *Queue) checkpointed(number uint64) {
 	for n, name := range k.logs {
 		if n < k.have[0] {
 			delete(k.logs, n)
+			if k.bad[n] { // what failed once is never synced again
+				names = append(names, name)
+				delete(k.bad, n)
+				continue
+			}
 			k.free = append(k.free, name)
 		}
 	}
-	for len(k.free) > 2 { // no more than can be needed
+	for len(k.free) > 1 { // no more than can be needed
 		names = append(names, k.free[len(k.free)-1])
 		k.free = k.free[:len(k.free)-1]
 	}

@@ -25,7 +25,10 @@
 //
 // The journal is followed by tail.go and seal.go, the wheel is wheel.go, put.go
 // and due.go, the operators' verbs are hold.go, listings snapshot.go; space.go
-// gives files back, corrupt.go and orphan.go keep what is damaged.
+// gives files back, compact.go copies what little is left of old content files to
+// store/ (store.go, index.go), leftover.go removes contents that a dead cleanup did
+// not finish; corrupt.go and orphan.go keep what is damaged. A spool that has no
+// checkpoint is put together from all its files by rebuild.go.
 //
 // # Goroutines
 //

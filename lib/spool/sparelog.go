@@ -116,6 +116,10 @@ func (q *Queue) logSynced(f *logFile, seq uint64, upto int64) {
 func (q *Queue) logFailed(f *logFile, err error) {
 	q.o.Logf("error: the log cannot be written, going on in another file: %v", err)
 	q.log.failed, q.log.unsure = true, true
+	if q.ckpt.bad == nil {
+		q.ckpt.bad = make(map[uint64]bool)
+	}
+	q.ckpt.bad[f.number] = true
 	q.ckpt.retry = time.Time{}
 	q.Commit()
 }

@@ -48,6 +48,32 @@ func TestLogSyncFails(t *testing.T) {
 	}
 }
 
+// Red without: bad in checkpointed.
+func TestFailedLogIsNotUsedAgain(t *testing.T) {
+	r := newRig(t, 1)
+	r.settle()
+	bad := r.q.log.file.name
+	r.disk.Fail(disk.Fault{Op: disk.OpSync, Prefix: bad, Err: syscall.EIO})
+	r.send(1)
+	r.q.Finish(r.tail()[0])
+	r.sync()
+	r.settle()
+	if r.q.log.file.name == bad {
+		t.Fatal("the log did not fail")
+	}
+	for range 6 {
+		r.pass(2 * retryDelay)
+		r.checkpoint()
+		if r.q.log.file.name == bad {
+			t.Error("what failed once is synced again")
+		}
+	}
+	if _, err := r.disk.Stat(bad); err == nil {
+		t.Error("it stays for ever")
+	}
+	r.q.Close()
+}
+
 // Red without: the test of unsure in Reserve.
 func TestNoAttemptBeforeTheLogIsCertain(t *testing.T) {
 	r := newRig(t, 1)
