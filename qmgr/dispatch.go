@@ -61,7 +61,7 @@ func (m *manager) dispatch() {
 func (m *manager) deliver(a sched.Action) bool {
 	msg := m.active[a.Msg]
 	if msg == nil {
-		m.machine.Result(m.now(), a.Entry, sched.HopResult{OK: true})
+		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})
 		return true
 	}
 	if msg.gone || m.stopping || m.spool.IsHeld(msg.Ref) { // since it began to wait for room in the log
@@ -70,11 +70,11 @@ func (m *manager) deliver(a sched.Action) bool {
 	}
 	left := msg.unfinished(a.Recipients)
 	if len(left) == 0 { // a message in the journal took them over while they waited
-		m.machine.Result(m.now(), a.Entry, sched.HopResult{OK: true})
+		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})
 		return true
 	}
 	if a.Recipients = wanted(msg, a); len(a.Recipients) == 0 {
-		m.machine.Result(m.now(), a.Entry, sched.HopResult{OK: true})
+		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})
 		return true
 	}
 	if !m.spool.Reserve(msg.Message, len(left)) {

@@ -158,8 +158,7 @@ func (m *manager) takeBack(gone []*delivery) {
 		}
 		delete(m.inHand, d.entry)
 		m.again(d.msg, d.recipients)
-		m.machine.Result(m.now(), d.entry, sched.HopResult{Reason: mail.Status{
-			Class: mail.Deferred, DSN: "4.3.0", Text: "unknown mail transport error"}})
+		m.machine.Result(m.now(), d.entry, sched.HopResult{Unknown: true})
 	}
 }
 
@@ -193,5 +192,5 @@ func (m *manager) unreadable(id proto.DeliveryID, err error) {
 			r.status = mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "queue file read error"}
 		}
 	}
-	m.machine.Result(m.now(), d.entry, sched.HopResult{OK: true})
+	m.machine.Result(m.now(), d.entry, sched.HopResult{Unknown: true})
 }

@@ -3,6 +3,7 @@ package qmgr
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"time"
@@ -66,6 +67,7 @@ func doors(queue string) lockdown.Doors {
 // configuration has, and sets up the scheduler; no delivery starts before run.
 func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) {
 	set, err := readSettings(d.Config())
+	set.sched.Retry.Seed = rand.Uint64()
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +104,7 @@ func (m *manager) reload() {
 	if m.route, err = address.New(m.d.Config(), m.d.Opener()); err != nil {
 		m.log.Warnf("%v; mail that depends on it is deferred", err)
 	}
+	set.sched.Retry.Seed = m.set.sched.Retry.Seed
 	known := m.set.sched.Transports
 	m.set = set
 	m.machine.SetConfig(m.now(), set.sched)

@@ -100,6 +100,12 @@ func transport(c *config.Config, v config.Service) (sched.Transport, error) {
 		RecipientLimit:     c.TransportInt(v.Name, "destination_recipient_limit"),
 		CohortLimit:        float64(c.TransportInt(v.Name, "destination_concurrency_failed_cohort_limit")),
 		RetryTime:          c.Duration("transport_retry_time"),
+
+		DestinationRateDelay: c.TransportDuration(v.Name, "destination_rate_delay"),
+		TransportRateDelay:   c.TransportDuration(v.Name, "transport_rate_delay"),
+	}
+	if served[v.Command] == "smtp" { // mailboxes of this machine need no proof
+		t.UnprovenShare = c.Int("unproven_destination_share")
 	}
 	if t.RecipientLimit <= 0 || t.RecipientLimit > recipientsMax {
 		t.RecipientLimit = recipientsMax

@@ -211,7 +211,7 @@ func TestDebian(t *testing.T) {
 func TestNoEffectOfTransport(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"main.cf":   "default_delivery_slot_cost = 3\nslow_destination_rate_delay = 5s\nslow_destination_concurrency_limit = 2\n",
+		"main.cf":   "default_delivery_slot_cost = 3\nslow_recipient_limit = 5\nslow_destination_concurrency_limit = 2\n",
 		"master.cf": "slow unix - - n - - smtp\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -225,7 +225,7 @@ func TestNoEffectOfTransport(t *testing.T) {
 			got = append(got, p.Text)
 		}
 	}
-	want := []string{"default_delivery_slot_cost has no effect yet", "slow_destination_rate_delay has no effect yet"}
+	want := []string{"default_delivery_slot_cost has no effect yet", "slow_recipient_limit has no effect yet"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

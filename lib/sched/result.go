@@ -7,9 +7,12 @@ import "postrider/lib/mail"
 type HopResult struct {
 	// OK: the hop answered for itself, even when it refused every recipient.
 	// Not OK: it could not be reached or used (connection, greeting, HELO,
-	// STARTTLS, lost connection), or the agent died with the delivery in hand.
+	// STARTTLS, lost connection).
 	OK     bool
 	Reason mail.Status // when not OK
+	// Unknown: the agent died with the delivery in hand, which says nothing of
+	// the hop. OK and Reason do not count then.
+	Unknown bool
 }
 
 // Result is the event that an entry in hand has ended. An entry that is not in
@@ -20,9 +23,11 @@ func (m *Machine) Result(now Time, id EntryID, r HopResult) {
 	if e == nil {
 		return
 	}
-	if r.OK {
+	switch {
+	case r.Unknown:
+	case r.OK:
 		m.succeeded(e.dest)
-	} else {
+	default:
 		m.failed(e.dest, r.Reason)
 	}
 	m.relax(e.dest)
