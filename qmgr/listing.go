@@ -30,6 +30,9 @@ func (o *operator) list(l *proto.List) proto.Done {
 	var n uint64
 	err := o.each(l.Queues, l.IDs, func(items []*listed) error {
 		for _, it := range items {
+			if it.found.Over() {
+				continue
+			}
 			n++
 			if err := o.send(proto.TypeItem, &it.Item); err != nil {
 				return err

@@ -190,7 +190,12 @@ func (d *direct) List(l *proto.List, f func(*proto.Item) error) error {
 			return err
 		}
 	}
-	return d.each(l.Queues, l.IDs, func(_ *spool.Item, it *proto.Item) error { return f(it) })
+	return d.each(l.Queues, l.IDs, func(found *spool.Item, it *proto.Item) error {
+		if found.Over() {
+			return nil
+		}
+		return f(it)
+	})
 }
 
 func (d *direct) Do(v *proto.Verb) (*proto.Done, error) {

@@ -27,6 +27,10 @@ type Item struct {
 	More       int             // how many unfinished recipients are not listed
 }
 
+// Over says that no recipient is left of a message that is filed: it was crossed off
+// while nobody had it open, and is finished when it is due. A listing leaves it out.
+func (it *Item) Over() bool { return !it.Open && len(it.Recipients) == 0 && it.More == 0 }
+
 // ItemRecipient is an unfinished recipient and the last result for it.
 type ItemRecipient struct {
 	Number   uint32

@@ -47,6 +47,17 @@ func TestRequeue(t *testing.T) {
 		return deferred, all
 	}
 	settled := func() bool { d, all := count(); return d == messages && all == messages }
+	t.Cleanup(func() {
+		if t.Failed() {
+			d, all := count()
+			t.Logf("%d messages, %d of them deferred", all, d)
+			for _, q := range i.List() {
+				if q.Queue != "deferred" || len(q.Recipients) != 2 || q.Recipients[0].Reason == "" {
+					t.Logf("%+v", q)
+				}
+			}
+		}
+	})
 	i.Await("all deferred", settled)
 	random := rand.New(rand.NewPCG(3, 4))
 	victims := []string{"cleanup", "qmgr", "all", "cleanup", "qmgr"}
