@@ -47,7 +47,7 @@ bench: all
 # The figures of doc/reliability.md: a million messages deferred for five simulated
 # days, about a quarter of an hour, 1.5 GB in /var/tmp.
 figures:
-	POSTRIDER_FIGURES=1000000 go test -timeout 2h -run TestFigures -v ./lib/spool
+	POSTRIDER_FIGURES=1000000 go test -tags figures -timeout 2h -run TestFigures -v ./lib/spool
 
 # The commands that master prints when an account is missing.
 NOLOGIN = --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin

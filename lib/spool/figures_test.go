@@ -1,3 +1,5 @@
+//go:build figures
+
 package spool
 
 import (
@@ -16,9 +18,9 @@ import (
 // doc/reliability.md records: bytes written for each deferral, disk use, the time
 // that a start takes, and a rebuild without checkpoint and log.
 func TestFigures(t *testing.T) {
-	n, _ := strconv.Atoi(os.Getenv("POSTRIDER_FIGURES"))
-	if n == 0 {
-		t.Skip("takes minutes: set POSTRIDER_FIGURES to a number of messages")
+	n, err := strconv.Atoi(os.Getenv("POSTRIDER_FIGURES"))
+	if err != nil {
+		t.Fatalf("POSTRIDER_FIGURES is to be a number of messages: %v", err)
 	}
 	q, o, ms := realRig(t, n)
 	dir := fmt.Sprint(o.FS)
