@@ -36,6 +36,7 @@ type service struct {
 	journal  *journal.Journal
 	ids      mail.IDs // for mail from maildrop/
 	queue    *queueLink
+	heavy    heavy
 	buffered atomic.Int64
 
 	mu      sync.Mutex

@@ -241,7 +241,8 @@ func (c *client) complete(tx uint32, m *message) {
 	m.client, m.tx = c, tx
 	delay := time.Duration(0)
 	if c.slow {
-		delay = c.s.queue.pressure()
+		used, limit := c.s.journal.Usage()
+		delay = max(c.s.queue.pressure(), c.s.heavy.wait(c.s.now(), m.env.Client.Addr, m.env.Size, used, limit))
 	}
 	switch {
 	case delay > 0:
