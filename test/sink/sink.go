@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -74,9 +75,24 @@ type Sink struct {
 func New(t testing.TB, l *ledger.Ledger) *Sink {
 	t.Helper()
 	s := &Sink{ledger: l, conns: map[net.Conn]bool{}, keep: true}
-	s.listen(t, "127.0.0.1:0")
+	s.choose(t)
 	t.Cleanup(func() { s.Refuse(); s.wg.Wait() })
 	return s
+}
+
+// choose listens on a port that the kernel gives to no connection, so that Accept gets
+// it back however long the sink refused: below the range of ip_local_port_range.
+func (s *Sink) choose(t testing.TB) {
+	t.Helper()
+	var l net.Listener
+	err := errors.New("no try")
+	for range 100 {
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))); err == nil {
+			s.use(l)
+			return
+		}
+	}
+	t.Fatal(err)
 }
 
 func (s *Sink) listen(t testing.TB, addr string) {
@@ -85,6 +101,10 @@ func (s *Sink) listen(t testing.TB, addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.use(l)
+}
+
+func (s *Sink) use(l net.Listener) {
 	s.mu.Lock()
 	s.listener, s.Addr = l, l.Addr().String()
 	s.mu.Unlock()
