@@ -124,7 +124,7 @@ func operators(t *testing.T, up bool) {
 		i.Start()
 	}
 	witness := send(t, i, &l, source.New("witness", "a@source.test", 1000, "w@sink.test"))
-	i.AwaitQueue(witness, "")
+	i.AwaitLog(witness + ": removed")
 	if got := where(); got != "hh..." {
 		t.Errorf("after a flush: %s", got)
 	}
