@@ -5,7 +5,6 @@ package postcat
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -77,12 +76,8 @@ func run(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		err = p.end()
 	}
-	var refusal *operator.Error
-	switch {
-	case errors.As(err, &refusal):
-		return fatal(refusal.Code, "%s", refusal.Text)
-	case err != nil:
-		return fatal(exUnavailable, "%v", err)
+	if err != nil {
+		return fatal(operator.ExitCode(err), "%v", err)
 	}
 	for _, id := range o.IDs {
 		if !p.seen[id] {

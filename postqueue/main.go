@@ -88,7 +88,7 @@ func (o *options) flush(cfg *config.Config, fatal func(int, string, ...any) int)
 		v.IDs = []string{o.ID}
 	}
 	if _, err := q.Do(v); err != nil {
-		return fatal(codeOf(err), "Cannot flush mail queue - %v", err)
+		return fatal(operator.ExitCode(err), "Cannot flush mail queue - %v", err)
 	}
 	return 0
 }
@@ -119,19 +119,10 @@ func (o *options) list(cfg *config.Config, stdout, stderr io.Writer, fatal func(
 		w = mailq.NewText(stdout, cfg.String("empty_address_recipient"))
 	}
 	if err := q.List(&proto.List{}, func(it *proto.Item) error { w.Item(it); return nil }); err != nil {
-		return fatal(codeOf(err), "Queue report unavailable - %v", err)
+		return fatal(operator.ExitCode(err), "Queue report unavailable - %v", err)
 	}
 	if err := w.Close(); err != nil {
 		return fatal(exSoftware, "%v", err)
 	}
 	return 0
-}
-
-// codeOf is the exit code for an error of a queue.
-func codeOf(err error) int {
-	var e *operator.Error
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return exUnavailable
 }

@@ -133,7 +133,7 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 		}
 		done, err := q.Do(verb)
 		if err != nil {
-			return fatal(codeOf(err), "%v", err)
+			return fatal(operator.ExitCode(err), "%v", err)
 		}
 		for _, id := range done.IDs {
 			say("%s: %s", id, verbs[i].each)
@@ -200,13 +200,4 @@ func plural(n uint64) string {
 		return ""
 	}
 	return "s"
-}
-
-// codeOf is the exit code for an error of a queue.
-func codeOf(err error) int {
-	var e *operator.Error
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return exUnavailable
 }

@@ -107,20 +107,20 @@ func item(it *spool.Item) *listed {
 // describe fills in what only the owner knows: of messages in memory, where they
 // are and what became of their recipients in this pass.
 func (m *manager) describe(batch []*listed) {
-	waiting := map[slot.Ref]string{}
-	for _, msg := range m.parked.list[m.parked.head:] {
-		waiting[msg.Ref] = inIncoming
-	}
-	for _, msg := range m.due {
-		waiting[msg.Ref] = inDeferred
-	}
+	var waiting map[slot.Ref]string // made when a message needs it: most batches have none
 	for _, it := range batch {
 		if !it.Due.IsZero() {
 			it.Due = m.spool.Wall(it.Due)
 		}
 		msg := m.byRef[it.target.Ref]
 		if msg == nil {
-			if q := waiting[it.target.Ref]; q != "" && it.Queue == inActive {
+			if it.Queue != inActive {
+				continue
+			}
+			if waiting == nil {
+				waiting = m.waiting()
+			}
+			if q := waiting[it.target.Ref]; q != "" {
 				it.Queue = q
 			}
 			continue
@@ -133,4 +133,17 @@ func (m *manager) describe(batch []*listed) {
 			}
 		}
 	}
+}
+
+// waiting says of the messages that are open and not admitted which queue they are in
+// to an operator.
+func (m *manager) waiting() map[slot.Ref]string {
+	in := make(map[slot.Ref]string, m.parked.len()+len(m.due))
+	for _, msg := range m.parked.list[m.parked.head:] {
+		in[msg.Ref] = inIncoming
+	}
+	for _, msg := range m.due {
+		in[msg.Ref] = inDeferred
+	}
+	return in
 }

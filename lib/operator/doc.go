@@ -42,3 +42,16 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Text }
+
+// exUnavailable of sysexits.h: the queue cannot be had.
+const exUnavailable = 69
+
+// ExitCode is what a command ends with after an error of a Queue: the code of a
+// refusal, else that of a service that cannot be had.
+func ExitCode(err error) int {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return exUnavailable
+}
