@@ -12,7 +12,8 @@ import (
 	"postrider/lib/slot"
 )
 
-// realRig is a spool on the real disk, with n tailed messages.
+// realRig is a spool on the real disk, with n tailed messages in journal files of
+// 64 MiB.
 func realRig(t testing.TB, n int) (*Queue, Options, []*Message) {
 	dir, err := os.MkdirTemp("/var/tmp", "spool")
 	if err != nil {
@@ -24,38 +25,69 @@ func realRig(t testing.TB, n int) (*Queue, Options, []*Message) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := slot.Header{Kind: slot.Content, Number: 1, Key: slot.NewKey()}
-	f, err := o.FS.OpenFile("incoming/1", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slot.WriteHeader(f, h)
-	enc := slot.NewEncoder(h)
+	w := journalWriter{t: t, fs: o.FS}
 	var ids mail.IDs
 	content := make([]byte, 500)
 	for range n {
 		e := &mail.Envelope{ID: ids.Next(time.Now()), Sender: "sender@example.com", Size: 500, Arrival: time.Now(),
 			Recipients: []mail.Recipient{{Address: "recipient@example.net"}}}
-		enc.Append(&slot.Record{Type: slot.TypeMessage, ID: e.ID, Envelope: mail.AppendEnvelope(nil, e), Content: content})
-		if b, off := enc.Batch(); len(b) > 1<<20 {
-			f.WriteAt(b, off)
-			enc.Written()
-		}
+		w.add(&slot.Record{Type: slot.TypeMessage, ID: e.ID, Envelope: mail.AppendEnvelope(nil, e), Content: content})
 	}
-	b, off := enc.Batch()
-	f.WriteAt(b, off)
-	enc.Written()
-	f.Sync()
-	q.Durable(slot.Position{File: 1, Offset: enc.End()})
-	var all []*Message
+	w.write()
+	w.f.Sync()
+	q.Durable(slot.Position{File: w.number, Offset: w.enc.End()})
+	all := make([]*Message, 0, n)
 	for len(all) < n {
 		ms, err := q.Tail(1000)
 		if err != nil || len(ms) == 0 {
 			t.Fatalf("tailed %d: %v", len(all), err)
 		}
 		all = append(all, ms...)
+		turn(q)
 	}
 	return q, o, all
+}
+
+// journalWriter writes journal files of 64 MiB.
+type journalWriter struct {
+	t      testing.TB
+	fs     disk.FS
+	f      disk.File
+	enc    *slot.Encoder
+	number uint64
+}
+
+func (w *journalWriter) add(r *slot.Record) {
+	if w.enc == nil || w.enc.End() > 64<<20 {
+		if w.enc != nil {
+			w.enc.Seal()
+			w.write()
+			w.f.Sync()
+			w.f.Close()
+		}
+		w.number++
+		h := slot.Header{Kind: slot.Content, Number: w.number, Key: slot.NewKey()}
+		var err error
+		if w.f, err = w.fs.OpenFile(fmt.Sprintf("incoming/%06d", w.number), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+		slot.WriteHeader(w.f, h)
+		w.enc = slot.NewEncoder(h)
+	}
+	if err := w.enc.Append(r); err != nil {
+		w.t.Fatal(err)
+	}
+	if b, _ := w.enc.Batch(); len(b) > 1<<20 {
+		w.write()
+	}
+}
+
+func (w *journalWriter) write() {
+	b, off := w.enc.Batch()
+	if _, err := w.f.WriteAt(b, off); err != nil {
+		w.t.Fatal(err)
+	}
+	w.enc.Written()
 }
 
 func turn(q *Queue) {

@@ -56,8 +56,8 @@ func (q *Queue) rotate(now time.Time) {
 		q.beginLog(k.spare)
 		k.spare, k.due = nil, true
 	}
-	if k.spare == nil && !k.making && !q.dead {
-		q.makeSpare(!q.log.failed)
+	if k.spare == nil && !k.making && !q.dead && (!k.busy || q.log.failed) {
+		q.makeSpare(!q.log.failed) // once the checkpoint gives a log back: one file less
 	}
 	full := q.log.enc.End() >= q.o.LogSize-q.o.LogSize/16
 	old := now.Sub(k.last) >= q.o.CheckpointEvery && q.log.bytes > k.bytes
