@@ -12,16 +12,24 @@ import (
 // and the owner of the mail system, which is whom we run as.
 func mayChange(p ipc.Peer) bool { return p.UID == 0 || int(p.UID) == os.Getuid() }
 
-// mayList and mayFlush obey authorized_mailq_users and authorized_flush_users.
-func (m *manager) mayList(p ipc.Peer) bool  { return mayChange(p) || m.listed(m.set.authMailq, p.UID) }
-func (m *manager) mayFlush(p ipc.Peer) bool { return mayChange(p) || m.listed(m.set.authFlush, p.UID) }
+// mayList and mayFlush obey authorized_mailq_users and authorized_flush_users. They run
+// in the goroutine of the connection: reading a large passwd is none of the owner's work.
+func (m *manager) mayList(p ipc.Peer) bool {
+	return mayChange(p) || m.listed(ask(m, func() []string { return m.set.authMailq }), p.UID)
+}
+func (m *manager) mayFlush(p ipc.Peer) bool {
+	return mayChange(p) || m.listed(ask(m, func() []string { return m.set.authFlush }), p.UID)
+}
 
 // listed looks a user up in a list of user names, static:anyone and !user; the
 // first that fits decides.
 func (m *manager) listed(list []string, uid uint32) bool {
-	name := m.userName(uid)
+	name := ""
 	for _, w := range list {
 		who, not := strings.CutPrefix(w, "!")
+		if name == "" && !strings.HasPrefix(who, "static:") {
+			name = m.userName(uid)
+		}
 		if who == name || strings.HasPrefix(who, "static:") {
 			return !not
 		}

@@ -18,13 +18,17 @@ const (
 	inHold     = spool.InHold
 )
 
-// listBatch is how many messages the owner is asked about at a time.
-const listBatch = 64
+const (
+	// listBatch is how many messages the owner is asked about at a time.
+	listBatch = 64
+	// listReads is how many are looked at for them.
+	listReads = 1024
+)
 
 // list answers a listing from a snapshot. Only about messages in memory is the owner
 // asked, a few at a time.
 func (o *operator) list(l *proto.List) proto.Done {
-	if !ask(o.m, func() bool { return o.m.mayList(o.peer) }) {
+	if !o.m.mayList(o.peer) {
 		return proto.Done{Code: exNoPerm, Text: "you are not allowed to view the mail queue"}
 	}
 	var n uint64
@@ -56,42 +60,54 @@ type listed struct {
 // each calls f with the messages in the named queues (all when there is none) and
 // with the given ids (all when there is none), some at a time.
 func (o *operator) each(queues, ids []string, f func([]*listed) error) error {
-	snap := ask(o.m, o.m.spool.Snapshot)
+	var snap *spool.Snapshot
+	if err := o.user.work(o.began, func() { snap = ask(o.m, o.m.spool.Snapshot) }); err != nil {
+		return err
+	}
 	defer snap.Close()
 	wanted := map[string]bool{}
 	for _, id := range ids {
 		wanted[id] = true
 	}
-	var batch []*listed
-	flush := func() error {
-		ask(o.m, func() bool { o.m.describe(batch); return true })
-		out := batch[:0]
-		for _, it := range batch {
-			if len(queues) == 0 || slices.Contains(queues, it.Queue) {
-				out = append(out, it)
-			}
-		}
-		batch = batch[:0:0]
-		return f(out)
-	}
-	for {
-		it, err := snap.Next()
-		if errors.Is(err, io.EOF) {
-			return flush()
-		}
-		if err != nil {
+	for more := true; more; {
+		var batch []*listed
+		var err error
+		slow := o.user.work(o.began, func() {
+			batch, more, err = batchOf(snap, wanted)
+			ask(o.m, func() bool { o.m.describe(batch); return true })
+		})
+		if err = errors.Join(slow, err); err != nil {
 			return err
 		}
-		if len(ids) > 0 && !wanted[string(it.ID)] {
-			continue
+		if len(queues) > 0 {
+			batch = slices.DeleteFunc(batch, func(it *listed) bool { return !slices.Contains(queues, it.Queue) })
 		}
-		batch = append(batch, item(it))
-		if len(batch) == listBatch {
-			if err := flush(); err != nil {
-				return err
-			}
+		if err := f(batch); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// batchOf reads up to listBatch messages with the wanted ids, of a limited number; more
+// is false at the end.
+func batchOf(snap *spool.Snapshot, wanted map[string]bool) (batch []*listed, more bool, err error) {
+	for range listReads {
+		it, err := snap.Next()
+		if errors.Is(err, io.EOF) {
+			return batch, false, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if len(wanted) > 0 && !wanted[string(it.ID)] {
+			continue
+		}
+		if batch = append(batch, item(it)); len(batch) == listBatch {
+			break
+		}
+	}
+	return batch, true, nil
 }
 
 func item(it *spool.Item) *listed {

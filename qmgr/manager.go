@@ -34,6 +34,7 @@ type manager struct {
 	errlog *maillog.Logger // for what Postfix's error and retry daemons log
 	dislog *maillog.Logger // for what its discard daemon logs
 	events chan func()
+	crowd  crowd // at public/qmgr; has a lock of its own
 
 	spool   *spool.Queue
 	machine *sched.Machine

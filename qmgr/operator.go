@@ -13,11 +13,10 @@ import (
 
 // Limits of operators' connections.
 const (
-	connectionsPerUser = 16
-	connectionsInAll   = 64
-	requestTime        = 10 * time.Second // to send a request
-	replyTime          = time.Minute      // to take a part of the answer
-	requestMax         = 1 << 20          // bytes of a request: some 60,000 ids
+	requestTime = 10 * time.Second // to send a request
+	replyTime   = time.Minute      // to take a part of the answer
+	requestMax  = 1 << 20          // bytes of a request: some 60,000 ids
+	busyTime    = 5 * time.Second  // between signs of life while there is no answer yet
 )
 
 // sysexits codes in answers to operators.
@@ -27,13 +26,10 @@ const (
 	exTempFail = 75
 )
 
-// operators serves public/qmgr until ctx ends. Connections are bounded for each user,
-// so that nobody keeps others out.
+// operators serves public/qmgr until ctx ends.
 func (m *manager) operators(ctx context.Context, l net.Listener) {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	var mu sync.Mutex
-	count, all := map[uint32]int{}, 0
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -43,28 +39,23 @@ func (m *manager) operators(ctx context.Context, l net.Listener) {
 			time.Sleep(100 * time.Millisecond) // out of descriptors: give some time to come back
 			continue
 		}
-		sock := c.(*net.UnixConn)
-		peer, err := ipc.PeerOf(sock)
-		mu.Lock()
-		full := peer.UID != 0 && (count[peer.UID] >= connectionsPerUser || all >= connectionsInAll)
-		if err != nil || full {
-			mu.Unlock()
-			sock.Close()
+		o := &operator{m: m, sock: c.(*net.UnixConn)}
+		if o.peer, err = ipc.PeerOf(o.sock); err != nil {
+			c.Close()
 			continue
 		}
-		count[peer.UID]++
-		all++
-		mu.Unlock()
+		max := requestMax
+		if !mayChange(o.peer) {
+			max = userRequestMax
+			if o.user = m.crowd.enter(o.peer.UID); o.user == nil {
+				o.refuse()
+				time.Sleep(refusalPause)
+				continue
+			}
+		}
 		go func() {
-			defer func() {
-				mu.Lock()
-				if count[peer.UID]--; count[peer.UID] == 0 {
-					delete(count, peer.UID)
-				}
-				all--
-				mu.Unlock()
-			}()
-			o := &operator{m: m, peer: peer, sock: sock, conn: ipc.New(sock, requestMax)}
+			defer o.user.leave()
+			o.conn = ipc.New(o.sock, max)
 			defer o.conn.Close()
 			o.serve()
 		}()
@@ -73,15 +64,34 @@ func (m *manager) operators(ctx context.Context, l net.Listener) {
 
 // operator is one connection to public/qmgr.
 type operator struct {
-	m    *manager
-	peer ipc.Peer
-	sock *net.UnixConn
-	conn *ipc.Conn
+	m     *manager
+	peer  ipc.Peer
+	user  *user // nil: may do anything
+	sock  *net.UnixConn
+	conn  *ipc.Conn
+	began time.Time // of the request
+
+	writing sync.Mutex
+}
+
+var hello = ipc.Hello{Protocol: proto.OperatorName, Version: proto.OperatorVersion}
+
+// refuse closes a connection that is one too many. All that it costs is one write, which
+// has room in the socket: what the client says is not waited for.
+func (o *operator) refuse() {
+	b := ipc.AppendFrame(nil, ipc.TypeHello, &hello)
+	b = ipc.AppendFrame(b, proto.TypeDone, &proto.Done{Code: exTempFail, Text: "too many connections from you; try again"})
+	o.sock.SetDeadline(time.Now().Add(time.Second))
+	o.sock.Write(b)
+	o.sock.Close()
+	if o.m.crowd.tell(time.Now()) {
+		o.m.log.Warnf("too many connections to %s: some from uid %d are refused", proto.OperatorSocket, o.peer.UID)
+	}
 }
 
 func (o *operator) serve() {
 	o.sock.SetDeadline(time.Now().Add(requestTime))
-	if _, err := o.conn.Greet(ipc.Hello{Protocol: proto.OperatorName, Version: proto.OperatorVersion}); err != nil {
+	if _, err := o.conn.Greet(hello); err != nil {
 		return
 	}
 	for {
@@ -91,11 +101,43 @@ func (o *operator) serve() {
 			return
 		}
 		f.CloseFDs()
-		done := o.request(&f)
+		done := o.answer(&f)
 		if o.send(proto.TypeDone, &done) != nil {
 			return
 		}
 	}
+}
+
+// answer carries a request out when it is the user's turn. Until then, and while it
+// takes long, the client sees that we live.
+func (o *operator) answer(f *ipc.Frame) proto.Done {
+	quiet := time.NewTicker(busyTime)
+	defer quiet.Stop()
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		for {
+			select {
+			case <-quiet.C:
+				if o.writing.TryLock() { // else it sees something anyway
+					o.put(proto.TypeBusy, nil)
+					o.writing.Unlock()
+				}
+			case <-over:
+				return
+			}
+		}
+	}()
+	if !o.user.take() {
+		return proto.Done{Code: exTempFail, Text: "others of your requests are still being answered; try again"}
+	}
+	pause := listPause
+	if f.Type == proto.TypeVerb {
+		pause = flushPause
+	}
+	defer o.user.done(pause)
+	o.began = time.Now()
+	return o.request(f)
 }
 
 func (o *operator) request(f *ipc.Frame) proto.Done {
@@ -118,6 +160,12 @@ func (o *operator) request(f *ipc.Frame) proto.Done {
 
 // send gives the client a limited time to take a frame.
 func (o *operator) send(typ uint8, a ipc.Appender) error {
+	o.writing.Lock()
+	defer o.writing.Unlock()
+	return o.put(typ, a)
+}
+
+func (o *operator) put(typ uint8, a ipc.Appender) error {
 	o.sock.SetDeadline(time.Now().Add(replyTime))
 	return o.conn.Send(typ, a)
 }

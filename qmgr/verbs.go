@@ -3,6 +3,7 @@ package qmgr
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
@@ -13,7 +14,7 @@ import (
 func (o *operator) verb(v *proto.Verb) proto.Done {
 	switch v.Kind {
 	case proto.VerbFlush:
-		if !ask(o.m, func() bool { return o.m.mayFlush(o.peer) }) {
+		if !o.m.mayFlush(o.peer) {
 			return proto.Done{Code: exNoPerm, Text: "you are not allowed to flush the mail queue"}
 		}
 	case proto.VerbHold, proto.VerbRelease, proto.VerbDelete, proto.VerbCat, proto.VerbExpire, proto.VerbExpireAll, proto.VerbRequeue:
@@ -57,9 +58,16 @@ func (o *operator) verb(v *proto.Verb) proto.Done {
 	return o.durable(func(done *proto.Done) { o.m.apply(v.Kind, ts, done) })
 }
 
+// durableTime is how long an operator waits for the disk.
+var durableTime = 30 * time.Second
+
 // durable runs f in the owner's goroutine and waits until its effect is on the disk.
+// When that takes too long it says what is known: the decision is taken and holds while
+// qmgr runs, and nothing says yet that it outlives it.
 func (o *operator) durable(f func(*proto.Done)) proto.Done {
 	c := make(chan proto.Done, 1)
+	late := time.NewTimer(durableTime)
+	defer late.Stop()
 	o.m.post(func() {
 		var done proto.Done
 		f(&done)
@@ -70,7 +78,12 @@ func (o *operator) durable(f func(*proto.Done)) proto.Done {
 			c <- done
 		})
 	})
-	return <-c
+	select {
+	case done := <-c:
+		return done
+	case <-late.C:
+		return proto.Done{Code: exTempFail, Text: "the disk has not taken the decision yet (see the log): it holds when it can be written, and is not known to hold before; look at the queue again"}
+	}
 }
 
 // flush makes everything that is deferred due now and forgets which destinations

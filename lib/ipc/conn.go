@@ -127,6 +127,17 @@ func (c *Conn) Socket() *net.UnixConn { return c.sock }
 // slow reader. An error is final for the connection.
 func (c *Conn) Send(typ uint8, m Appender) error { return c.SendFDs(typ, m) }
 
+// AppendFrame appends a frame without descriptors, for a connection that needs no Conn.
+func AppendFrame(b []byte, typ uint8, m Appender) []byte {
+	at := len(b)
+	b = append(b, 0, 0, 0, 0, typ, 0)
+	if m != nil {
+		b = m.Append(b)
+	}
+	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-headerSize))
+	return b
+}
+
 // SendFDs is Send with descriptors, at most eight. They are not closed; they must
 // stay open until the connection has written the frame, which it has when SendFDs
 // returns without another Send under way. To be safe it duplicates them.

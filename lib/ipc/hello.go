@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"errors"
 	"fmt"
 	"net"
 
@@ -27,9 +28,10 @@ func (h *Hello) Append(b []byte) []byte {
 
 // Greet sends our hello and waits for the peer's, which must name the same protocol
 // and version. It returns the peer's data. Anything else is ErrFrame: an old daemon
-// after an upgrade without stop and start.
+// after an upgrade without stop and start. That the peer has closed already is no error
+// before all is read that it said.
 func (c *Conn) Greet(h Hello) ([]byte, error) {
-	if err := c.Send(TypeHello, &h); err != nil {
+	if err := c.Send(TypeHello, &h); err != nil && !errors.Is(err, unix.EPIPE) {
 		return nil, err
 	}
 	f, err := c.Next()

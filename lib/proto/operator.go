@@ -12,7 +12,7 @@ import (
 // Done. The kernel says who the client is (ipc.PeerOf).
 const (
 	OperatorName    = "operator"
-	OperatorVersion = 1
+	OperatorVersion = 2
 	OperatorSocket  = "public/qmgr"
 )
 
@@ -23,6 +23,7 @@ const (
 	TypeItem               // qmgr: Item
 	TypeDone               // qmgr: Done
 	TypeContent            // qmgr: raw bytes of a message (verb Cat)
+	TypeBusy               // qmgr: nothing; it lives, and the answer takes its time
 )
 
 // List asks for the messages of the named queues, all of them when none is named:
