@@ -18,14 +18,18 @@ import (
 
 type options struct {
 	Config  string           `short:"c" placeholder:"DIR" help:"The configuration directory (else MAIL_CONFIG of the environment, else ${dir})."`
-	Verb    string           `arg:"" optional:"" enum:"check,start,start-fg,stop,abort,reload,status,flush,run" default:"run" help:"${verbs}"`
+	Verb    string           `arg:"" optional:"" enum:"check,start,start-fg,stop,abort,reload,status,flush,profile,run" default:"run" help:"${verbs}"`
+	Process string           `arg:"" optional:"" help:"Of profile: the process, such as qmgr or smtpd.1."`
+	Kind    string           `arg:"" optional:"" default:"cpu" help:"Of profile: cpu, allocs, heap, goroutine, mutex, block or stats."`
+	Seconds uint32           `arg:"" optional:"" default:"10" help:"Of profile: how long to measure."`
 	Version kong.VersionFlag `help:"Print the version."`
 	Notify  int              `hidden:"" help:"Descriptor to close when the system is up."`
 }
 
 const verbs = "check: report what is wrong with configuration and directories; start: start in the background; " +
 	"start-fg, or nothing: run in the foreground; stop: let deliveries end, then stop; abort: stop at once; " +
-	"reload: read the configuration anew; status: say whether the system runs; flush: try all deferred mail now."
+	"reload: read the configuration anew; status: say whether the system runs; flush: try all deferred mail now; " +
+	"profile: write a profile of a process to standard output, with daemon_profile = yes."
 
 // version is set by the linker.
 var version = config.Version
@@ -51,7 +55,7 @@ func Main() {
 	}
 	dir, err := filepath.Abs(config.Dir(o.Config))
 	if err == nil {
-		err = run(environment{dir: dir, notify: o.Notify}, o.Verb)
+		err = run(environment{dir: dir, notify: o.Notify}, &o)
 	}
 	if err != nil && !errors.Is(err, errSaid) {
 		fmt.Fprintf(os.Stderr, "%s: fatal: %v\n", program, err)
@@ -70,8 +74,11 @@ type environment struct {
 	notify int    // descriptor to close when the system is up, or 0
 }
 
-func run(e environment, verb string) error {
-	switch verb {
+func run(e environment, o *options) error {
+	if o.Process != "" && o.Verb != "profile" {
+		return fmt.Errorf("%s takes no argument %q", o.Verb, o.Process)
+	}
+	switch o.Verb {
 	case "check":
 		return e.check()
 	case "start":
@@ -86,6 +93,8 @@ func run(e environment, verb string) error {
 		return e.status()
 	case "flush":
 		return e.flush()
+	case "profile":
+		return e.askProfile(o)
 	}
 	return e.supervise()
 }

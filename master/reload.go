@@ -43,6 +43,9 @@ func (s *supervisor) reload() {
 	s.openLogFile()
 	s.log.Infof("reload -- version %s, configuration %s", c.String("mail_version"), s.dir)
 	s.openFiles()
+	if err := s.serveProfiles(); err != nil {
+		s.log.Warnf("profiles: %v", err)
+	}
 	closed := s.newSockets(fresh)
 	s.refill(closed)
 	for _, x := range s.slots {

@@ -154,6 +154,9 @@ func (s *supervisor) begin(signals chan os.Signal, wrong []string) error {
 		s.log.Warnf("%s", l)
 	}
 	s.openFiles()
+	if err := s.serveProfiles(); err != nil {
+		s.log.Warnf("profiles: %v", err)
+	}
 	for _, i := range s.plan.instances {
 		s.slots = append(s.slots, &slot{instance: i, wanted: true})
 	}
@@ -197,6 +200,9 @@ func (s *supervisor) run(signals chan os.Signal) {
 			s.kill()
 		}
 		if s.stopping && s.living() == nil {
+			if s.profiles != nil {
+				s.profiles.Close()
+			}
 			for _, l := range s.plan.listens {
 				if l.path != "" {
 					os.Remove(l.path)

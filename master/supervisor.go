@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,16 +24,17 @@ const watchEvery = 5 * time.Second
 // others post events to it.
 type supervisor struct {
 	environment
-	log     *maillog.Logger
-	ids     *accounts // nil: everything runs as the caller
-	stderr  *os.File  // of daemons; nil: none
-	plan    *plan
-	lock    *os.File
-	logFile *logFile            // nil: could not be opened
-	sockets map[string]*os.File // by listen.key
-	files   map[string]*watched // by path
-	slots   []*slot
-	events  chan func()
+	log      *maillog.Logger
+	ids      *accounts // nil: everything runs as the caller
+	stderr   *os.File  // of daemons; nil: none
+	plan     *plan
+	lock     *os.File
+	logFile  *logFile            // nil: could not be opened
+	sockets  map[string]*os.File // by listen.key
+	files    map[string]*watched // by path
+	slots    []*slot
+	profiles net.Listener // of private/profile; nil: daemon_profile is off
+	events   chan func()
 
 	stopping bool
 	late     bool      // cleanup was told to stop, too

@@ -37,6 +37,7 @@ var instanceParams = []Param{
 		Help:  "The daemons that run under SCHED_BATCH: fewer wake-ups, more throughput."},
 	{Name: "daemon_lockdown", Kind: KindList, Default: "landlock, seccomp", Words: []string{"landlock", "seccomp"},
 		Help: "What daemons use, as they start, to shut themselves in besides their user ids; empty for nothing."},
+	yesno("daemon_profile", "no", "Let root ask daemons for profiles of processor time and memory (postrider profile)."),
 	span("stop_grace", "30s", second, "How long a stop waits for deliveries past the final dot."),
 	span("service_throttle_time", "60s", second, "How long master waits at most before it restarts a daemon that keeps dying at once."),
 	str("stress", "", "\"yes\" while a service has all its processes busy; set by the system."),

@@ -75,6 +75,20 @@ func (d *Daemon) hear() error {
 			return err
 		}
 		d.stop(time.Duration(min(m.Grace, 1<<40))*time.Millisecond, true)
+	case proto.TypeProfile:
+		var m proto.Profile
+		if err := m.Decode(f.Payload); err != nil {
+			return err
+		}
+		if len(f.FDs) != 1 {
+			return fmt.Errorf("profile with %d descriptors: %w", len(f.FDs), ipc.ErrFrame)
+		}
+		sock, err := ipc.FromFD(f.FDs[0])
+		f.FDs = nil
+		if err != nil {
+			return err
+		}
+		go Guard(func() { d.profile(&m, sock) })
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ func run(program string, serve func(context.Context, *Daemon) error) int {
 	if program != "smtpd" && runtime.NumCPU() < 8 {
 		runtime.GOMAXPROCS(1)
 	}
+	profiled(false)
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT)
 	log := maillog.New("postfix/"+program, maillog.Options{})
 	current.Store(log)
@@ -54,6 +55,7 @@ func run(program string, serve func(context.Context, *Daemon) error) int {
 	if err != nil {
 		return fail(program, log, err)
 	}
+	profiled(d.Config().Bool("daemon_profile"))
 	if tag := d.Tag(d.Config()); tag != "postfix/"+program {
 		d.Log = log.Named(tag)
 		current.Store(d.Log)

@@ -12,12 +12,13 @@ const (
 
 // Frame types of the control conversation.
 const (
-	TypeSetup  = iota + 1 // master: Setup
-	TypeGrant             // master: Grant and one descriptor
-	TypeGo                // master: everything of this round was granted; serve with it
-	TypeStop              // master: Stop
-	TypeReady             // daemon: serving
-	TypeSilent            // daemon: Silent
+	TypeSetup   = iota + 1 // master: Setup
+	TypeGrant              // master: Grant and one descriptor
+	TypeGo                 // master: everything of this round was granted; serve with it
+	TypeStop               // master: Stop
+	TypeReady              // daemon: serving
+	TypeSilent             // daemon: Silent
+	TypeProfile            // master: Profile and the connected socket of who asked
 )
 
 // Setup tells a daemon who it is and how it is configured. It comes first, and
@@ -105,5 +106,25 @@ func (m *Silent) Append(b []byte) []byte { return ipc.AppendString(b, m.Partner)
 func (m *Silent) Decode(b []byte) error {
 	d := ipc.NewDecoder(b)
 	m.Partner = d.String()
+	return d.End()
+}
+
+// Profile asks a daemon to measure itself and to write the result to the descriptor
+// that comes with it, which it closes.
+type Profile struct {
+	Kind    string // "cpu", "allocs", "heap", "goroutine", "mutex", "block" or "stats"
+	Seconds uint32 // how long to measure; of no meaning for heap, goroutine and stats
+}
+
+// Append implements ipc.Appender.
+func (m *Profile) Append(b []byte) []byte {
+	return ipc.AppendUint(ipc.AppendString(b, m.Kind), uint64(m.Seconds))
+}
+
+// Decode reads the message from a frame's payload.
+func (m *Profile) Decode(b []byte) error {
+	d := ipc.NewDecoder(b)
+	m.Kind = d.String()
+	m.Seconds = d.Uint32()
 	return d.End()
 }
