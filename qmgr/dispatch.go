@@ -160,7 +160,7 @@ func (m *manager) suspend(msg *message, a sched.Action) {
 		}
 		if r.state == trying {
 			m.settle(msg, n, st, false)
-			r.mayFail = up // the destination was tried, if not with this message
+			r.mayFail = up && !a.Remembered // the destination was tried, if not with this message
 		}
 	}
 }

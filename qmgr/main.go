@@ -30,6 +30,8 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	if err != nil {
 		return err
 	}
+	m.state = openState(d.Config().String("data_directory"), d.Log.Warnf)
+	m.recall()
 	d.Shut(doors(d.Config().String("queue_directory")))
 	for _, name := range d.Partners() {
 		m.known[name] = true
@@ -43,6 +45,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	}
 	d.Ready()
 	err = m.run(ctx)
+	m.remember()
 	if cerr := m.spool.Close(); err == nil {
 		err = cerr
 	}

@@ -38,6 +38,8 @@ type manager struct {
 
 	spool   *spool.Queue
 	machine *sched.Machine
+	state   *stateFiles // nil: what the scheduler learns is forgotten at the end
+	noted   noted       // what of it is on disk
 	set     settings
 	route   *address.Resolver
 
@@ -130,6 +132,7 @@ func (m *manager) turn() (more bool) {
 		m.dispatch()
 	}
 	m.tell()
+	m.note()
 	return m.spool.Commit() || more
 }
 
@@ -215,6 +218,9 @@ func (m *manager) wait() time.Duration {
 	}
 	if at, ok := m.nextDue(); ok && m.machine.Room() > 0 {
 		d = min(d, at.Sub(now))
+	}
+	if at := m.noted.next; !at.IsZero() {
+		d = min(d, time.Until(at))
 	}
 	return max(d, 10*time.Millisecond)
 }

@@ -28,6 +28,20 @@ func (c *Config) TransportString(transport, suffix string) string {
 	return c.transport(transport, suffix, KindString).text
 }
 
+// TransportName returns the name of the parameter that holds for a transport, for
+// example "relay_destination_concurrency_limit" where main.cf sets that, and else
+// "default_destination_concurrency_limit".
+func (c *Config) TransportName(transport, suffix string) string {
+	name := transport + "_" + suffix
+	if _, ok := c.explicit[name]; ok {
+		return name
+	}
+	if _, ok := rows[name]; ok {
+		return name
+	}
+	return suffixes[suffix]
+}
+
 func (c *Config) transport(transport, suffix string, kind Kind) value {
 	i := row(suffixes[suffix], kind)
 	name := transport + "_" + suffix

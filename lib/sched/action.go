@@ -40,6 +40,9 @@ type Action struct {
 	NextHop    string      // Deliver, Suspend
 	Recipients []uint32    // Deliver, Suspend
 	Reason     mail.Status // Suspend; its class is Deferred
+	// Remembered: Suspend, because the destination is known to be dead from before
+	// a restart, and was not tried since.
+	Remembered bool
 }
 
 // Decided is Next without the choice of new deliveries, for a caller that cannot start

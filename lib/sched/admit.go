@@ -115,7 +115,7 @@ func (m *Machine) Admit(now Time, in Message) {
 		}
 		all := indices[first:end:end]
 		if d.dead {
-			m.suspendNew(in.ID, d.trans.name, d.nextHop, all, d.reason)
+			m.suspendNew(in.ID, d.trans.name, d.nextHop, all, d.reason, d.remembered)
 			m.rest(d) // it is the last used of the idle ones now
 			continue
 		}
@@ -154,7 +154,7 @@ func (m *Machine) group(in Message) []uint32 {
 			if t != nil {
 				reason = t.reason
 			}
-			m.suspendNew(in.ID, r.Transport, r.NextHop, []uint32{r.Index}, reason)
+			m.suspendNew(in.ID, r.Transport, r.NextHop, []uint32{r.Index}, reason, false)
 			continue
 		}
 		d := m.dest(t, r)
@@ -201,7 +201,7 @@ func (m *Machine) wait(msg *message, d *dest, recipients []uint32) {
 	d.settle()
 }
 
-func (m *Machine) suspendNew(id MsgID, transport, nextHop string, recipients []uint32, reason mail.Status) {
+func (m *Machine) suspendNew(id MsgID, transport, nextHop string, recipients []uint32, reason mail.Status, remembered bool) {
 	m.out.put(Action{Kind: Suspend, Msg: id, Transport: transport, NextHop: nextHop,
-		Recipients: recipients, Reason: reason})
+		Recipients: recipients, Reason: reason, Remembered: remembered})
 }

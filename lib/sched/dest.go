@@ -43,6 +43,9 @@ type dest struct {
 	window           int // how many may be in hand; kept while dead
 	success, failure float64
 	cohorts          float64 // failures without a success, in windows
+	failures         int     // without a success since
+	died             Time    // when that made it dead first; 0: it did not
+	remembered       bool    // it is dead, and was not tried since a restart
 	dead             bool
 	reason           mail.Status // why it is dead, as its mail is told
 	revival          Time        // when it is dead: of its probe
@@ -149,6 +152,9 @@ func (d *dest) plain() bool {
 	return !d.dead && (d.rank == fresh || d.trans.unproven() == 0) &&
 		d.window == d.trans.initial() && d.success == 0 && d.failure == 0 && d.cohorts == 0
 }
+
+// changed notes that there is something new for a Snapshot.
+func (m *Machine) changed() { m.changes++ }
 
 func (m *Machine) forget(d *dest) {
 	m.timers.clear(&d.alarm)

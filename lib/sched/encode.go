@@ -109,10 +109,13 @@ func (d *DestinationState) valid() error {
 	if !(d.Cohorts >= 0 && d.Cohorts <= 1e6) {
 		return fmt.Errorf("cohorts %v", d.Cohorts)
 	}
-	for _, left := range []time.Duration{d.Proven, d.Failing, d.Dead, d.Rest} {
+	for _, left := range []time.Duration{d.Proven, d.Failing, d.Dead, d.Rest, d.Died} {
 		if left < 0 {
 			return fmt.Errorf("time %d", left)
 		}
+	}
+	if d.Failures < 0 {
+		return fmt.Errorf("failures %d", d.Failures)
 	}
 	if d.Key == "" || len(d.Key) > maxKey {
 		return fmt.Errorf("destination of %d bytes", len(d.Key))

@@ -26,6 +26,7 @@ type Machine struct {
 	keep   int        // how many idle destinations are remembered
 	out    outbox
 
+	changes   uint64 // see Changes
 	admission uint64 // number of the Admit that runs
 	groups    []place
 }

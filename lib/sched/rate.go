@@ -31,6 +31,7 @@ func (m *Machine) watch(d *dest) {
 // pace keeps t from starting anything for TransportRateDelay, from a start on.
 func (m *Machine) pace(t *transport) {
 	if t.TransportRateDelay > 0 {
+		m.changed()
 		t.paced, t.next = true, m.now.Add(t.TransportRateDelay)
 		m.watchTransport(t)
 	}

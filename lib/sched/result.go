@@ -115,7 +115,7 @@ func (m *Machine) suspendAll(d *dest, reason mail.Status) {
 			e := d.lanes[l].todo.first.of
 			m.drop(e)
 			m.out.put(Action{Kind: Suspend, Msg: e.msg.id, Transport: d.trans.name,
-				NextHop: d.nextHop, Recipients: e.recipients, Reason: reason})
+				NextHop: d.nextHop, Recipients: e.recipients, Reason: reason, Remembered: d.dead && d.remembered})
 			m.end(e)
 		}
 	}

@@ -35,11 +35,13 @@ type DestinationState struct {
 	Success   float64       `json:"success,omitempty"` // credit towards the next step of the window
 	Failure   float64       `json:"failure,omitempty"`
 	Cohorts   float64       `json:"cohorts,omitempty"`
-	Proven    time.Duration `json:"proven,omitempty"`  // left of its proof
-	Failing   time.Duration `json:"failing,omitempty"` // left of the memory of its failure
-	Dead      time.Duration `json:"dead,omitempty"`    // until its probe
-	Rest      time.Duration `json:"rest,omitempty"`    // left of its rest
-	Reason    *mail.Status  `json:"reason,omitempty"`  // when Dead
+	Proven    time.Duration `json:"proven,omitempty"`   // left of its proof
+	Failing   time.Duration `json:"failing,omitempty"`  // left of the memory of its failure
+	Dead      time.Duration `json:"dead,omitempty"`     // until its probe
+	Rest      time.Duration `json:"rest,omitempty"`     // left of its rest
+	Died      time.Duration `json:"died,omitempty"`     // how long before Taken it was found dead first, and a nanosecond; 0: never
+	Failures  int           `json:"failures,omitempty"` // without a success since
+	Reason    *mail.Status  `json:"reason,omitempty"`   // when Dead
 }
 
 // Bounds of a state; what is longer is left out, or cut.
@@ -47,6 +49,10 @@ const (
 	maxKey  = 1000
 	maxText = 500
 )
+
+// Changes counts what would make a new Snapshot tell something else than the one
+// before. While it stands still none needs to be taken.
+func (m *Machine) Changes() uint64 { return m.changes }
 
 // Snapshot takes one. Like every event it may let something start.
 func (m *Machine) Snapshot(now Time) Snapshot {
@@ -83,7 +89,10 @@ func (m *Machine) add(s *Snapshot, d *dest) {
 		return
 	}
 	state := DestinationState{Transport: d.trans.name, Key: d.key, Window: d.window,
-		Success: d.success, Failure: d.failure, Cohorts: d.cohorts}
+		Success: d.success, Failure: d.failure, Cohorts: d.cohorts, Failures: d.failures}
+	if d.died != 0 {
+		state.Died = m.now.Sub(d.died) + 1
+	}
 	switch d.rank {
 	case proven:
 		state.Proven = d.until.Sub(m.now)
@@ -130,7 +139,10 @@ func (m *Machine) Restore(now Time, s Snapshot) {
 		}
 		d := newDest(t, state.Key, "") // its mail says the next hop
 		d.window = t.clamp(max(state.Window, 1))
-		d.success, d.failure, d.cohorts = state.Success, state.Failure, state.Cohorts
+		d.success, d.failure, d.cohorts, d.failures = state.Success, state.Failure, state.Cohorts, state.Failures
+		if state.Died > 0 {
+			d.died = max(s.Taken+1-Time(state.Died), 1)
+		}
 		if p, f := left(state.Proven, memory), left(state.Failing, memory); p > 0 {
 			d.rank, d.until = proven, m.now.Add(p)
 		} else if f > 0 {
@@ -151,7 +163,7 @@ func (m *Machine) restoreDead(d *dest, left time.Duration, reason *mail.Status) 
 		d.window, d.success, d.failure, d.cohorts = 1, 0, 0, 0
 		return
 	}
-	d.dead, d.revival = true, m.now.Add(left)
+	d.dead, d.remembered, d.revival = true, true, m.now.Add(left)
 	if reason != nil {
 		d.reason = *reason
 	}

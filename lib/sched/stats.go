@@ -30,6 +30,8 @@ type Destination struct {
 	Dead      bool
 	Until     Time        // when it is dead: the revival
 	Reason    mail.Status // when it is dead
+	Died      Time        // when it was found dead first, without a success since; else 0
+	Failures  int         // deliveries that failed without a success since
 	Rests     Time        // when it rests for DestinationRateDelay: the end; else 0
 	// Where UnprovenShare limits: whether it is proven, and if not, whether it
 	// failed lately.
@@ -62,7 +64,7 @@ func (m *Machine) Destination(r Recipient) (Destination, bool) {
 }
 
 func (m *Machine) describe(d *dest) Destination {
-	out := Destination{Transport: d.trans.name, Name: d.key, Window: d.window, Busy: d.busy, Todo: d.todo}
+	out := Destination{Transport: d.trans.name, Name: d.key, Window: d.window, Busy: d.busy, Todo: d.todo, Died: d.died, Failures: d.failures}
 	if d.dead {
 		out.Dead, out.Until, out.Reason = true, d.revival, d.reason
 	}

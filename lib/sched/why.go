@@ -31,6 +31,7 @@ func (c Cause) String() string {
 
 // Waiting is why one entry of an active message is still here.
 type Waiting struct {
+	Entry      EntryID // when it is in hand
 	Transport  string
 	NextHop    string
 	Recipients []uint32
@@ -39,6 +40,13 @@ type Waiting struct {
 	Used       int    // of Limit, which is not 0 where the cause is a count
 	Limit      int    // deliveries at once
 	Setting    string // "parameter = value" behind the cause, or ""
+	// Ahead is how many entries of the destination start before it, other lanes
+	// having their turns; 0 when it is the next, in hand, or not counted.
+	Ahead int
+	// The destination's failures without a success since, and when they made it
+	// dead first, 0 when they did not: its window is narrow for them.
+	Failures int
+	Died     Time
 }
 
 // String returns the cause with its figures. It leaves Until to the caller, who
@@ -54,6 +62,10 @@ func (w Waiting) String() string {
 	return s
 }
 
+// countedAhead is for how many entries of a message Why counts what goes before
+// them: each may be a walk through all that waits.
+const countedAhead = 16
+
 // Why lists the entries of an active message, nothing for any other.
 func (m *Machine) Why(id MsgID) []Waiting {
 	msg := m.messages[id]
@@ -62,14 +74,33 @@ func (m *Machine) Why(id MsgID) []Waiting {
 	}
 	var all []Waiting
 	for x := msg.entries.first; x != nil; x = x.next {
-		all = append(all, m.why(x.of))
+		w := m.why(x.of)
+		if len(all) < countedAhead && w.Cause != InHand {
+			w.Ahead = x.of.ahead()
+		}
+		all = append(all, w)
 	}
 	return all
 }
 
+// ahead counts what starts before e while its lane and the others take turns.
+func (e *entry) ahead() int {
+	n := 0
+	for x := e.turn.prev; x != nil; x = x.prev {
+		n++
+	}
+	before := n
+	for l := range e.dest.lanes {
+		if l != e.lane {
+			before += min(e.dest.lanes[l].todo.n, n)
+		}
+	}
+	return before
+}
+
 func (m *Machine) why(e *entry) Waiting {
 	d, t := e.dest, e.dest.trans
-	w := Waiting{Transport: t.name, NextHop: d.nextHop, Recipients: e.recipients, Cause: ForTurn}
+	w := Waiting{Entry: e.id, Transport: t.name, NextHop: d.nextHop, Recipients: e.recipients, Cause: ForTurn, Failures: d.failures, Died: d.died}
 	set := func(name, value string) { w.Setting = name + " = " + value }
 	switch {
 	case e.id != 0:

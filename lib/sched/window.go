@@ -11,7 +11,8 @@ const suspended = "delivery temporarily suspended: "
 
 // succeeded widens the window of a destination whose hop worked.
 func (m *Machine) succeeded(d *dest) {
-	d.cohorts = 0
+	m.changed()
+	d.cohorts, d.failures, d.died = 0, 0, 0
 	m.rank(d, proven)
 	if d.dead {
 		// A delivery that was under way when it died. What runs works.
@@ -35,6 +36,8 @@ func (m *Machine) succeeded(d *dest) {
 // failed narrows the window of a destination whose hop did not work, or
 // declares it dead.
 func (m *Machine) failed(d *dest, reason mail.Status) {
+	d.failures++
+	m.changed()
 	if d.dead {
 		return
 	}
@@ -44,6 +47,9 @@ func (m *Machine) failed(d *dest, reason mail.Status) {
 	d.cohorts += 1 / float64(d.window)
 	if limit := d.trans.CohortLimit; limit > 0 && d.cohorts >= limit {
 		d.dead = true
+		if d.died == 0 {
+			d.died = m.now
+		}
 		d.reason = reason
 		d.reason.Class = mail.Deferred
 		d.reason.Text = suspended + reason.Text
@@ -67,7 +73,8 @@ func (m *Machine) failed(d *dest, reason mail.Status) {
 // revive ends the death of d. Its window is what is in hand, or else fresh. The
 // caller lets d rest, or gives it mail.
 func (m *Machine) revive(d *dest, fresh int) {
-	d.dead, d.reason = false, mail.Status{}
+	m.changed()
+	d.dead, d.remembered, d.reason = false, false, mail.Status{}
 	m.watch(d)
 	d.success, d.failure, d.cohorts = 0, 0, 0
 	if d.busy > 0 {
