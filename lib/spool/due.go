@@ -21,6 +21,7 @@ type reader struct {
 
 type dueRecord struct {
 	due    int64 // milliseconds
+	hint   hint
 	offset uint32
 	slot   uint32
 }
@@ -74,7 +75,7 @@ func (q *Queue) read(r *run) (*reader, error) {
 			q.wheel.refiles = append(q.wheel.refiles, refile{r, rec.Ref.Slot, rec.Offset})
 			continue
 		}
-		rd.list = append(rd.list, dueRecord{due, uint32(rec.Offset / slot.Align), rec.Ref.Slot})
+		rd.list = append(rd.list, dueRecord{due, peek(rec.Envelope), uint32(rec.Offset / slot.Align), rec.Ref.Slot})
 	}
 	if len(rd.list) == 0 {
 		f.Close()
@@ -95,7 +96,12 @@ func (q *Queue) read(r *run) (*reader, error) {
 // that were Done since the deferral are in State.Done and in no group.
 //
 // An error concerns the disk; what could not be read stays due.
-func (q *Queue) Due(limit int) ([]*Message, error) {
+func (q *Queue) Due(limit int) ([]*Message, error) { return q.DueOr(limit, nil) }
+
+// DueOr is Due for a caller who knows of some messages by their destination that he
+// cannot try them: before it reads one, it asks park whether to know where it is
+// will do. One for which park returns true is parked, as if by Park.
+func (q *Queue) DueOr(limit int, park func(Hint, Parked) bool) ([]*Message, error) {
 	now := q.Now().UnixMilli()
 	q.advance(now)
 	w := &q.wheel
@@ -137,7 +143,10 @@ func (q *Queue) Due(limit int) ([]*Message, error) {
 			}
 		} else {
 			x := rd.list[rd.next]
-			if m, err = q.take(rd.run, rd.f, x.slot, int64(x.offset)*slot.Align); err == nil {
+			if park != nil && !rd.run.dead.has(x.slot) && x.hint.dest != 0 &&
+				park(x.hint.hint(), Parked{file: rd.run.number, slot: x.slot, at: x.offset, flushed: rd.run.flush}) {
+				rd.next++
+			} else if m, err = q.take(rd.run, rd.f, x.slot, int64(x.offset)*slot.Align); err == nil {
 				rd.next++
 			}
 			if m != nil {
@@ -254,7 +263,7 @@ func (q *Queue) revive(r *run, rec *slot.Record, number uint32, offset int64) (*
 	if err != nil {
 		return nil, err
 	}
-	m.State, m.place = st.State, p
+	m.State, m.place, m.stateAt = st.State, p, offset
 	q.admit(m)
 	return m, nil
 }

@@ -83,6 +83,7 @@ func (q *Queue) bury(ref slot.Ref) bool {
 	c.held.clear(ref.Slot)
 	delete(q.marks, ref)
 	delete(q.strikes, ref)
+	delete(q.parked, ref)
 	q.checkContent(c)
 	return true
 }

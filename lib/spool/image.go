@@ -196,6 +196,7 @@ func (q *Queue) empty() {
 	q.runs = make(map[uint64]*run)
 	q.open = make(map[slot.Ref]*Message)
 	q.marks = make(map[slot.Ref]Set)
+	q.parked = make(map[slot.Ref]waiting)
 	q.strikes = make(map[slot.Ref]int)
 	q.wheel = wheel{number: 1, buckets: make(map[int64]*bucket), soonest: never}
 	q.space = space{told: make(map[string]bool), left: make(map[string]bool)}

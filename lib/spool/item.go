@@ -8,6 +8,7 @@ import (
 
 // Names of the queues in a listing.
 const (
+	InIncoming = "incoming" // tailed, never deferred, and parked
 	InActive   = "active"   // open: tailed or due, in the caller's hands
 	InDeferred = "deferred" // on the wheel
 	InHold     = "hold"     // on hold, deferred or open
@@ -16,7 +17,7 @@ const (
 // Item is one message in a listing.
 type Item struct {
 	Target
-	Queue      string // InActive, InDeferred or InHold
+	Queue      string // InIncoming, InActive, InDeferred or InHold
 	Open       bool   // the caller has the Message (IsOpen), and knows more
 	Arrival    time.Time
 	Size       int64

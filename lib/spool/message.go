@@ -25,6 +25,7 @@ type Message struct {
 	Flushed bool   // an operator wants it tried now: all groups, due or not
 
 	place    place       // the living state record, if there is one
+	stateAt  int64       // its offset in the run
 	content  contentSpan // where the record is
 	tried    int         // recipients of its attempts, and
 	reserved int64       // bytes of log for their results, see Reserve

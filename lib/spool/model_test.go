@@ -20,15 +20,16 @@ import (
 // operation since the last sync.
 type twin struct {
 	*rig
-	rnd   *rand.Rand
-	all   map[string]*twinMail
-	past  []string       // fingerprints since the last sync
-	maybe map[string]int // written, not synced; recipients
-	ever  map[string]int // recipients
-	size  map[string]int // of the content
-	quiet bool           // the power is about to fail: nothing is sent
-	step  int
-	trace []string
+	rnd      *rand.Rand
+	all      map[string]*twinMail
+	past     []string       // fingerprints since the last sync
+	maybe    map[string]int // written, not synced; recipients
+	ever     map[string]int // recipients
+	size     map[string]int // of the content
+	parkedAt []Parked
+	quiet    bool // the power is about to fail: nothing is sent
+	step     int
+	trace    []string
 }
 
 type twinMail struct {
@@ -136,7 +137,7 @@ func (w *twin) recovered(cut bool) {
 		}
 		w.fail("after a crash (power %v) there is\n%swhich is none of %d states, the nearest being\n%s", cut, got, len(w.past), near)
 	}
-	w.past = nil
+	w.past, w.parkedAt = nil, nil
 	w.all = make(map[string]*twinMail)
 	for id, it := range w.items() {
 		m := &twinMail{rcpts: w.ever[id], ref: it.Ref}
@@ -279,6 +280,11 @@ func (w *twin) operate() {
 			delete(w.all, id)
 			w.note("finish %s", id)
 		}
+	case k < 66:
+		w.park()
+	case k < 68:
+		w.unpark()
+		fallthrough
 	case k < 70:
 		w.pass(time.Duration(w.rnd.IntN(20)) * time.Minute)
 		fallthrough
@@ -420,6 +426,7 @@ func runModel(t *testing.T, seed uint64, steps int) (compacted int) {
 	w.tail()
 	for i := range 2000 {
 		w.pass(10 * time.Minute)
+		w.unpark()
 		w.due()
 		for _, m := range w.q.open {
 			delete(w.all, string(m.Envelope.ID))

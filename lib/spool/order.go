@@ -20,6 +20,9 @@ func (q *Queue) Reach(t Target) (*Message, error) {
 	if !q.alive(t.Ref) || q.open[t.Ref] != nil {
 		return nil, nil
 	}
+	if q.IsParked(t.Ref) {
+		return q.openNew(t.Ref)
+	}
 	r := q.runs[t.place.run]
 	if r == nil || t.place.slot >= r.slots || r.dead.has(t.place.slot) {
 		return nil, ErrMoved
@@ -48,7 +51,7 @@ func (q *Queue) Save(m *Message, s State) {
 		return // its owner is about to Finish it
 	}
 	q.buf = appendState(q.buf[:0], m, &s)
-	m.place = q.file(m.Ref, string(m.Envelope.ID), q.buf, m.place)
+	m.place, m.stateAt = q.fileAt(m.Ref, string(m.Envelope.ID), q.buf, m.place, true)
 	m.State = s
 }
 

@@ -69,6 +69,13 @@ func without(s State, done Set) State {
 // file puts a state record where it belongs and logs that, with the death of
 // the one it replaces, as one entry.
 func (q *Queue) file(ref slot.Ref, id string, state []byte, kill place) place {
+	at, _ := q.fileAt(ref, id, state, kill, true)
+	return at
+}
+
+// fileAt is file for who wants to know the offset, too. Without note the wheel does not give the
+// message when its minute is read already.
+func (q *Queue) fileAt(ref slot.Ref, id string, state []byte, kill place, note bool) (at place, offset int64) {
 	due := stateDue(state)
 	held := q.IsHeld(ref)
 	var r *run
@@ -80,7 +87,7 @@ func (q *Queue) file(ref slot.Ref, id string, state []byte, kill place) place {
 	}
 	q.wheel.puts++
 	gen := q.wheel.puts
-	at, offset := q.append(r, gen, id, state)
+	at, offset = q.append(r, gen, id, state)
 	replaced := kill
 	if mutant.On(mutant.TwoStates) {
 		replaced = place{}
@@ -90,13 +97,14 @@ func (q *Queue) file(ref slot.Ref, id string, state []byte, kill place) place {
 		r.first = due
 	}
 	switch {
+	case late && !note:
 	case late:
 		q.wheel.note(q, r, at.slot, offset, due)
 	case !held:
 		q.wheel.soonest = min(q.wheel.soonest, due)
 	}
 	q.put(ref, kill)
-	return at
+	return at, offset
 }
 
 // move files a state record again as it is. What was done since it was filed

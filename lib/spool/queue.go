@@ -25,6 +25,7 @@ type Queue struct {
 	moved    sync.Map // content file to *storeFile, for Cat
 	runs     map[uint64]*run
 	open     map[slot.Ref]*Message
+	parked   map[slot.Ref]waiting // without a state record, see Park
 	marks    map[slot.Ref]Set // done since the last PUT, by message
 	strikes  map[slot.Ref]int
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"postrider/lib/disk"
+	"postrider/lib/mail"
 	"postrider/lib/slot"
 )
 
@@ -14,6 +15,7 @@ import (
 type Snapshot struct {
 	q     *Queue
 	open  []openItem
+	new   []newItem // parked without a state record
 	runs  []*runView
 	files map[uint64]*fileView
 	skip  map[slot.Ref]bool // open ones
@@ -21,9 +23,17 @@ type Snapshot struct {
 
 	f    disk.File
 	scan *slot.Scanner
+	buf  []byte // for one record
 
 	strict bool // what is damaged or not there is an error
 	short  bool // some of what is in memory could not be written, and is not there
+}
+
+// newItem is a parked message that has no state record.
+type newItem struct {
+	ref  slot.Ref
+	at   int64 // offset of its record
+	done Set
 }
 
 type openItem struct {
@@ -76,6 +86,10 @@ func (q *Queue) Snapshot() *Snapshot {
 			s.open = append(s.open, openItem{m, done, q.IsHeld(ref)})
 		}
 	}
+	s.new = make([]newItem, 0, len(q.parked))
+	for ref, w := range q.parked {
+		s.new = append(s.new, newItem{ref, w.at, slices.Clone(q.marks[ref])})
+	}
 	s.marks = make(map[slot.Ref]Set)
 	for ref, done := range q.marks {
 		if !s.skip[ref] {
@@ -83,10 +97,11 @@ func (q *Queue) Snapshot() *Snapshot {
 		}
 	}
 	slices.SortFunc(s.open, func(a, b openItem) int { return a.m.Ref.Compare(b.m.Ref) })
+	slices.SortFunc(s.new, func(a, b newItem) int { return a.ref.Compare(b.ref) })
 	return s
 }
 
-// Next returns the next message: the open ones, then by run, or io.EOF. What
+// Next returns the next message: the open ones, the parked new ones, then by run, or io.EOF. What
 // is damaged is passed over; the owner meets it in its time.
 func (s *Snapshot) Next() (*Item, error) {
 	if s.strict && s.short {
@@ -96,6 +111,14 @@ func (s *Snapshot) Next() (*Item, error) {
 		o := s.open[0]
 		s.open = s.open[1:]
 		return openedItem(o), nil
+	}
+	for len(s.new) > 0 {
+		n := s.new[0]
+		s.new = s.new[1:]
+		it, err := s.newItem(n)
+		if err == nil || s.strict {
+			return it, err
+		}
 	}
 	for {
 		if s.scan == nil {
@@ -182,7 +205,40 @@ func (s *Snapshot) Close() {
 	for len(s.runs) > 0 {
 		s.done()
 	}
-	s.open = nil
+	s.open, s.new = nil, nil
+}
+
+// newItem reads the envelope of a parked message without a state record.
+func (s *Snapshot) newItem(n newItem) (*Item, error) {
+	f := s.files[n.ref.File]
+	if f == nil {
+		return nil, errNotWhole
+	}
+	at, err := f.c.span(n.at), error(nil)
+	if f.store != nil {
+		if at, err = f.store.span(s.q.fs, n.ref); err != nil {
+			return nil, err
+		}
+	}
+	var rec slot.Record
+	if rec, s.buf, err = s.q.readRecord(at, s.buf); err != nil {
+		return nil, err
+	}
+	env, err := mail.DecodeEnvelope(rec.Envelope)
+	if err != nil {
+		return nil, err
+	}
+	large := ""
+	if rec.Flags&slot.FlagLarge != 0 {
+		large = string(env.ID)
+	}
+	m := &Message{Ref: n.ref, Envelope: env, Large: large, content: at}
+	it := openedItem(openItem{m, n.done, f.held.has(n.ref.Slot)})
+	it.Open = false
+	if it.Queue == InActive {
+		it.Queue = InIncoming
+	}
+	return it, nil
 }
 
 func openedItem(o openItem) *Item {

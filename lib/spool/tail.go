@@ -146,7 +146,7 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 		if t.again {
 			q.lostSlots(c, t.next, min(ref.Slot, c.slots))
 			t.next = ref.Slot + 1
-			if rec.Ref.Slot >= c.slots || c.dead.has(ref.Slot) || c.stated.has(ref.Slot) || q.open[ref] != nil {
+			if rec.Ref.Slot >= c.slots || c.dead.has(ref.Slot) || c.stated.has(ref.Slot) || q.open[ref] != nil || q.IsParked(ref) {
 				continue
 			}
 		} else {
@@ -383,7 +383,7 @@ func (q *Queue) lostSlots(c *contentFile, n, number uint32) {
 	for n < number {
 		var lost []uint32
 		for ; n < number && len(lost) < entrySlots; n++ {
-			if c.dead.has(n) || c.stated.has(n) || q.open[slot.Ref{File: c.number, Slot: n}] != nil {
+			if c.dead.has(n) || c.stated.has(n) || q.open[slot.Ref{File: c.number, Slot: n}] != nil || q.IsParked(slot.Ref{File: c.number, Slot: n}) {
 				continue
 			}
 			lost = append(lost, n)
