@@ -26,7 +26,7 @@ type Queue struct {
 	runs     map[uint64]*run
 	open     map[slot.Ref]*Message
 	parked   map[slot.Ref]waiting // without a state record, see Park
-	marks    map[slot.Ref]Set // done since the last PUT, by message
+	marks    map[slot.Ref]Set     // done since the last PUT, by message
 	strikes  map[slot.Ref]int
 
 	tail  tailState
