@@ -18,12 +18,8 @@ const (
 	inHold     = spool.InHold
 )
 
-const (
-	// listBatch is how many messages the owner is asked about at a time.
-	listBatch = 64
-	// listReads is how many are looked at for them.
-	listReads = 1024
-)
+// listBatch is how many messages the owner is asked about at a time.
+const listBatch = 64
 
 // list answers a listing from a snapshot. Only about messages in memory is the owner
 // asked, a few at a time.
@@ -61,19 +57,15 @@ type listed struct {
 // with the given ids (all when there is none), some at a time.
 func (o *operator) each(queues, ids []string, f func([]*listed) error) error {
 	var snap *spool.Snapshot
-	if err := o.user.work(o.began, func() { snap = ask(o.m, o.m.spool.Snapshot) }); err != nil {
+	if err := o.user.work(o.began, func() { snap = ask(o.m, func() *spool.Snapshot { return o.m.snapshot(ids) }) }); err != nil {
 		return err
 	}
 	defer snap.Close()
-	wanted := map[string]bool{}
-	for _, id := range ids {
-		wanted[id] = true
-	}
 	for more := true; more; {
 		var batch []*listed
 		var err error
 		slow := o.user.work(o.began, func() {
-			batch, more, err = batchOf(snap, wanted)
+			batch, more, err = batchOf(snap)
 			ask(o.m, func() bool { o.m.describe(batch); return true })
 		})
 		if err = errors.Join(slow, err); err != nil {
@@ -89,10 +81,17 @@ func (o *operator) each(queues, ids []string, f func([]*listed) error) error {
 	return nil
 }
 
-// batchOf reads up to listBatch messages with the wanted ids, of a limited number; more
-// is false at the end.
-func batchOf(snap *spool.Snapshot, wanted map[string]bool) (batch []*listed, more bool, err error) {
-	for range listReads {
+// snapshot is of the messages with the ids, or of all when there is none.
+func (m *manager) snapshot(ids []string) *spool.Snapshot {
+	if len(ids) > 0 {
+		return m.spool.Find(ids)
+	}
+	return m.spool.Snapshot()
+}
+
+// batchOf reads up to listBatch messages; more is false at the end.
+func batchOf(snap *spool.Snapshot) (batch []*listed, more bool, err error) {
+	for range listBatch {
 		it, err := snap.Next()
 		if errors.Is(err, io.EOF) {
 			return batch, false, nil
@@ -100,12 +99,7 @@ func batchOf(snap *spool.Snapshot, wanted map[string]bool) (batch []*listed, mor
 		if err != nil {
 			return nil, false, err
 		}
-		if len(wanted) > 0 && !wanted[string(it.ID)] {
-			continue
-		}
-		if batch = append(batch, item(it)); len(batch) == listBatch {
-			break
-		}
+		batch = append(batch, item(it))
 	}
 	return batch, true, nil
 }

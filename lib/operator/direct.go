@@ -143,14 +143,18 @@ func (d *direct) Close() error {
 	return errors.Join(err, d.lock.Close())
 }
 
+// snapshot is of the messages with the ids, or of all when there is none.
+func (d *direct) snapshot(ids []string) *spool.Snapshot {
+	if len(ids) > 0 {
+		return d.q.Find(ids)
+	}
+	return d.q.Snapshot()
+}
+
 // each calls f with the messages in the named queues, of the given ids.
 func (d *direct) each(queues, ids []string, f func(*spool.Item, *proto.Item) error) error {
-	snap := d.q.Snapshot()
+	snap := d.snapshot(ids)
 	defer snap.Close()
-	wanted := map[string]bool{}
-	for _, id := range ids {
-		wanted[id] = true
-	}
 	for {
 		it, err := snap.Next()
 		if errors.Is(err, io.EOF) {
@@ -163,7 +167,7 @@ func (d *direct) each(queues, ids []string, f func(*spool.Item, *proto.Item) err
 		if queue == spool.InActive {
 			queue = incoming
 		}
-		if len(ids) > 0 && !wanted[string(it.ID)] || len(queues) > 0 && !slices.Contains(queues, queue) {
+		if len(queues) > 0 && !slices.Contains(queues, queue) {
 			continue
 		}
 		out := &proto.Item{Queue: queue, ID: it.ID, Arrival: it.Arrival, Size: it.Size, Expired: it.Expired, Sender: it.Sender}

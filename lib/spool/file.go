@@ -37,6 +37,7 @@ type contentFile struct {
 	dead, held, stated bitmap
 	ndead              uint32
 	inUse              int // messages in memory whose content is here
+	growing            growing
 	freeing            bool
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"hash/fnv"
 	"io"
 	"os"
@@ -86,14 +85,13 @@ func readIndex(fsys disk.FS, name string, key uint64) (index, error) {
 	if err != nil {
 		return nil, err
 	}
-	le := binary.LittleEndian
-	n := len(b) - 4
-	if n < indexHead || string(b[:len(indexMagic)]) != indexMagic || le.Uint64(b[len(indexMagic):]) != key ||
-		crc32.Checksum(b[:n], castagnoli) != le.Uint32(b[n:]) || le.Uint64(b[len(indexMagic)+8:]) != uint64((n-indexHead)/indexEntry) {
-		return nil, ErrDamaged
+	e, err := indexEntries(b, key)
+	if err != nil {
+		return nil, err
 	}
-	x := make(index, 0, (n-indexHead)/indexEntry)
-	for e := b[indexHead:n]; len(e) >= indexEntry; e = e[indexEntry:] {
+	le := binary.LittleEndian
+	x := make(index, 0, len(e)/indexEntry)
+	for ; len(e) >= indexEntry; e = e[indexEntry:] {
 		x = append(x, indexed{id: le.Uint64(e), ref: slot.Ref{File: le.Uint64(e[8:]), Slot: le.Uint32(e[16:])}, at: le.Uint32(e[20:])})
 	}
 	return x, nil

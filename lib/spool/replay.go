@@ -243,6 +243,7 @@ func (p *replay) run(number uint64, hold bool, minute int64, key uint64) *run {
 	r := q.runs[number]
 	if r == nil {
 		r = &run{number: number, hold: hold, minute: minute, key: key, length: slot.DataStart}
+		r.filter.Store(&filter{})
 		q.runs[number] = r
 	}
 	return r

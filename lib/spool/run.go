@@ -32,6 +32,7 @@ type run struct {
 	over    bool  // it has late records that are not in the heap
 	first   int64 // earliest due time in it, milliseconds
 	pins    atomic.Int32
+	filter  atomic.Pointer[filter] // what its records are about; nil: not known
 }
 
 const (
@@ -72,6 +73,7 @@ func (q *Queue) newRun(hold bool, minute int64) *run {
 	r := &run{number: q.wheel.number, hold: hold, minute: minute, key: slot.NewKey(), length: slot.DataStart}
 	q.wheel.number++
 	q.runs[r.number] = r
+	r.filter.Store(&filter{})
 	q.log.end(appendRun(q.log.begin(), r.kind(), r.number, minute, r.key))
 	r.enc = q.wheel.encoder(r)
 	return r
@@ -96,6 +98,9 @@ func (q *Queue) append(r *run, gen uint32, id string, state []byte) (p place, of
 		panic("spool: " + err.Error()) // bounded far below slot.MaxEnvelope
 	}
 	r.slots = rec.Ref.Slot + 1
+	if f := r.filter.Load(); f != nil {
+		f.add(stateRef(state), rec.Offset)
+	}
 	r.length = r.enc.End()
 	q.wheel.buffered += r.length - before
 	if b, _ := r.enc.Batch(); len(b) >= runBuffer {

@@ -25,6 +25,8 @@ type Snapshot struct {
 	scan *slot.Scanner
 	buf  []byte // for one record
 
+	search *search // for ids, or nil
+
 	strict bool // what is damaged or not there is an error
 	short  bool // some of what is in memory could not be written, and is not there
 }
@@ -44,10 +46,12 @@ type openItem struct {
 
 // runView and fileView are copies of what the owner may change.
 type runView struct {
-	r    *run
-	dead bitmap
-	end  int64
-	name string
+	r      *run
+	dead   bitmap
+	end    int64
+	name   string
+	sealed bool
+	filter *filter // for a search
 }
 
 type fileView struct {
@@ -57,7 +61,10 @@ type fileView struct {
 }
 
 // Snapshot fixes what is in the queue at this moment. It must be closed.
-func (q *Queue) Snapshot() *Snapshot {
+func (q *Queue) Snapshot() *Snapshot { return q.fix(nil) }
+
+// fix fixes all, or, of what is open, only the messages with these ids.
+func (q *Queue) fix(ids map[string]bool) *Snapshot {
 	s := &Snapshot{q: q, files: make(map[uint64]*fileView), skip: make(map[slot.Ref]bool)}
 	if err := q.writeRuns(); err != nil {
 		s.short = true
@@ -72,13 +79,20 @@ func (q *Queue) Snapshot() *Snapshot {
 			_, end = r.enc.Batch()
 		}
 		r.pins.Add(1)
-		s.runs = append(s.runs, &runView{r: r, dead: r.dead.clone(r.slots), end: end, name: r.name()})
+		v := &runView{r: r, dead: r.dead.clone(r.slots), end: end, name: r.name(), sealed: r.sealed}
+		if ids != nil {
+			v.filter = r.filter.Load().view()
+		}
+		s.runs = append(s.runs, v)
 	}
 	slices.SortFunc(s.runs, func(a, b *runView) int { return byMinute(a.r, b.r) })
 	for n, c := range q.contents {
 		s.files[n] = &fileView{c: contentFile{name: c.name, h: c.h}, store: c.store, dead: slices.Clone(c.dead), held: slices.Clone(c.held)}
 	}
 	for ref, m := range q.open {
+		if ids != nil && !ids[string(m.Envelope.ID)] {
+			continue
+		}
 		s.skip[ref] = true
 		if q.alive(ref) {
 			done := slices.Clone(m.State.Done)
@@ -112,10 +126,16 @@ func (s *Snapshot) Next() (*Item, error) {
 		s.open = s.open[1:]
 		return openedItem(o), nil
 	}
+	if s.search != nil && s.search.refs == nil {
+		s.find()
+	}
 	for len(s.new) > 0 {
 		n := s.new[0]
 		s.new = s.new[1:]
 		it, err := s.newItem(n)
+		if err == nil && s.search != nil && !s.search.ids[string(it.ID)] {
+			continue
+		}
 		if err == nil || s.strict {
 			return it, err
 		}
@@ -125,12 +145,16 @@ func (s *Snapshot) Next() (*Item, error) {
 			if len(s.runs) == 0 {
 				return nil, io.EOF
 			}
+			if s.search != nil && !s.search.begin(s.runs[0]) {
+				s.done()
+				continue
+			}
 			if err := s.next(); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		rec, err := s.scan.Next()
+		rec, err := s.record()
 		if err == io.EOF {
 			s.done()
 			continue
@@ -145,6 +169,12 @@ func (s *Snapshot) Next() (*Item, error) {
 		f := s.files[ref.File]
 		if f == nil || f.dead.has(ref.Slot) || s.skip[ref] {
 			continue
+		}
+		if s.search != nil {
+			if !s.search.refs[ref] || !s.search.ids[string(rec.ID)] {
+				continue
+			}
+			delete(s.search.refs, ref)
 		}
 		st, err := decodeState(rec.Envelope)
 		if err != nil && s.strict {
@@ -171,6 +201,14 @@ func (s *Snapshot) Next() (*Item, error) {
 		}
 		return it, nil
 	}
+}
+
+// record reads the next record of a run.
+func (s *Snapshot) record() (*slot.Record, error) {
+	if s.search != nil {
+		return s.search.next(s.runs[0], s.scan)
+	}
+	return s.scan.Next()
 }
 
 // next opens the next run.

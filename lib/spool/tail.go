@@ -154,7 +154,13 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 			if rec.Ref.Slot > c.slots { // between them was something
 				q.lostSlots(c, c.slots, rec.Ref.Slot)
 			}
+			if c.offset == slot.DataStart {
+				c.growing = growing{whole: true}
+			}
 			c.slots, c.offset = rec.Ref.Slot+1, rec.End()
+			if c.growing.whole && rec.Type == slot.TypeMessage {
+				c.growing.all = append(c.growing.all, indexed{id: hashID(rec.ID), ref: ref, at: uint32(rec.Offset / slot.Align)})
+			}
 			moved = c
 			if c.dead.has(ref.Slot) || c.stated.has(ref.Slot) {
 				continue // known from a log whose cursor entry was lost
@@ -172,7 +178,7 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 			if t.again {
 				t.old = append([]*contentFile{c}, t.old...)
 			} else {
-				c.slots, c.offset = before.slots, before.offset
+				c.slots, c.offset, c.growing = before.slots, before.offset, before.growing
 			}
 			t.close()
 			return out, err
@@ -352,6 +358,7 @@ func (q *Queue) passed(c *contentFile, length int64) {
 	q.space.passed = max(q.space.passed, c.number)
 	q.logCursor(c, slot.Ref{}, nil)
 	q.log.end(appendSeal(q.log.begin(), slot.Content, c.number, length))
+	q.writeIndex(c)
 	q.checkContent(c)
 }
 
