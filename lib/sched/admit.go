@@ -71,6 +71,8 @@ type entry struct {
 	recipients []uint32
 	lane       int
 	withdrawn  bool        // in hand, and not to wait again
+	leads      bool        // its message is counted with it in dest
+	leadsAll   bool        // and in the transport
 	turn       node[entry] // in the lane
 	place      node[entry] // in the message
 }
@@ -123,8 +125,10 @@ func (m *Machine) Admit(now Time, in Message) {
 		if d.trans.RecipientLimit > 0 {
 			limit = d.trans.RecipientLimit
 		}
+		leads := true
 		for chunk := range slices.Chunk(all, limit) {
-			m.wait(msg, d, chunk)
+			m.wait(msg, d, chunk, leads)
+			leads = false
 		}
 		m.settle(d.trans)
 	}
@@ -185,20 +189,38 @@ func (m *Machine) group(in Message) []uint32 {
 }
 
 // wait makes an entry and lets it wait for d.
-func (m *Machine) wait(msg *message, d *dest, recipients []uint32) {
+func (m *Machine) wait(msg *message, d *dest, recipients []uint32, leads bool) {
 	lane := laneOf(d.trans.share)
 	if msg.sliced {
 		lane = lanes - 1
 	}
-	e := &entry{msg: msg, dest: d, recipients: recipients, lane: lane}
+	e := &entry{msg: msg, dest: d, recipients: recipients, lane: lane, leads: leads}
+	if e.leadsAll = d.trans.counted != m.admission; e.leadsAll {
+		d.trans.counted = m.admission
+	}
 	e.turn.of, e.place.of = e, e
 	msg.entries.push(&e.place)
 	m.recipients += len(recipients)
+	e.count(1)
 	msg.open += len(recipients)
 	d.lanes[e.lane].todo.push(&e.turn)
 	d.todo++
 	d.idle.leave()
 	d.settle()
+}
+
+// count adds e to what its destination and its transport hold, or takes it off.
+func (e *entry) count(sign int) {
+	d, t := e.dest, e.dest.trans
+	d.held += sign * len(e.recipients)
+	t.held += sign * len(e.recipients)
+	if e.leads {
+		d.messages += sign
+	}
+	if e.leadsAll {
+		t.messages += sign
+	}
+	d.repark()
 }
 
 func (m *Machine) suspendNew(id MsgID, transport, nextHop string, recipients []uint32, reason mail.Status, remembered bool) {

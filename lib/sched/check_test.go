@@ -12,10 +12,11 @@ func check(t testing.TB, m *Machine) {
 		}
 	}
 	timers, idle, recipients, inHand := 0, 0, 0, 0
+	parking := 0
 	for name, tr := range m.transports {
 		busy, waiting, unproven := 0, 0, 0
 		for key, d := range tr.dests {
-			todo, rest := 0, d.todo == 0 && d.busy == 0 && !d.resting
+			todo, rest := 0, d.todo == 0 && d.busy == 0 && !d.resting && d.parked == 0
 			for l := range d.lanes {
 				n := d.lanes[l].todo.n
 				todo += n
@@ -29,6 +30,7 @@ func check(t testing.TB, m *Machine) {
 			bad((d.dead || d.resting) == (d.alarm.place > 0), "%s:%s: dead %v, resting %v without timer or the reverse", name, key, d.dead, d.resting)
 			bad(!d.dead || d.alarm.at == d.revival, "%s:%s: dead, and the alarm is not for its revival", name, key)
 			bad(!d.resting || d.dead || d.alarm.at == d.rested, "%s:%s: resting, and the alarm is not for the end", name, key)
+			parking += checkParked(bad, d)
 			if d.rank != proven {
 				unproven += d.busy
 			}
@@ -78,6 +80,8 @@ func check(t testing.TB, m *Machine) {
 		bad(recipients-open == msg.open, "m%d: %d open, counted %d", msg.id, msg.open, recipients-open)
 		bad(!msg.more || msg.asked == (msg.open <= Slice/2), "m%d: more, asked %v", msg.id, msg.asked)
 	}
+	checkHeld(bad, m)
+	bad(parking == m.parkedDests, "%d parked destinations, counted %d", m.parkedDests, parking)
 	bad(recipients == m.recipients, "recipients %d, counted %d", m.recipients, recipients)
 	bad(inHand == len(m.inHand), "in hand %d, counted %d", len(m.inHand), inHand)
 	bad(idle == m.idle.n && idle <= m.keep, "idle %d, counted %d, at most %d", m.idle.n, idle, m.keep)

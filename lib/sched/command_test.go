@@ -9,7 +9,8 @@ import (
 
 // The arguments of the transcripts' commands.
 
-func (s *transcript) admit(args []string) error {
+// parse reads a message into s.message.
+func (s *transcript) parse(args []string) error {
 	id, err := strconv.ParseUint(args[0], 10, 64)
 	msg := Message{ID: MsgID(id)}
 	add := func(r Recipient) {
@@ -52,7 +53,7 @@ func (s *transcript) admit(args []string) error {
 			add(r)
 		}
 	}
-	s.m.Admit(s.now, msg)
+	s.message = msg
 	return err
 }
 

@@ -52,6 +52,11 @@ type dest struct {
 	resting          bool        // by DestinationRateDelay
 	rested           Time        // when resting: the end of it
 	alarm            timer       // for revival when it is dead, else for rested
+	messages, held   int         // of messages in the active queue, and their recipients here
+	parked           int         // messages of its parked list
+	parkSeq          uint64      // when it last gave one
+	spotIn           *parkHeap   // where it stands while parked > 0
+	spot             int         // its index there
 	admission        uint64      // the Admit that order and share belong to
 	order, share     int
 }
@@ -110,6 +115,7 @@ func (d *dest) settle() {
 		rings[l].member(&d.lanes[l].ring, open && d.lanes[l].todo.n > 0)
 	}
 	d.trans.waiting.member(&d.waiting, d.todo > 0)
+	d.repark()
 }
 
 // take starts the oldest entry of the lane that is next. d must be open and
@@ -134,7 +140,7 @@ func (d *dest) take() *entry {
 func (m *Machine) rest(d *dest) {
 	d.settle()
 	d.idle.leave()
-	if d.todo > 0 || d.busy > 0 || d.resting {
+	if d.todo > 0 || d.busy > 0 || d.resting || d.parked > 0 {
 		return
 	}
 	if d.plain() {

@@ -20,11 +20,14 @@ type Machine struct {
 	recipients int    // of all messages: waiting or in hand
 	prefer     Source // the queue that gives the next message
 
-	ready  list[transport] // transports that can start a delivery now
-	timers timers
-	idle   list[dest] // destinations without mail, longest unused first
-	keep   int        // how many idle destinations are remembered
-	out    outbox
+	ready       list[transport] // transports that can start a delivery now
+	parkers     list[transport] // those with parked mail
+	parkedDests int
+	parkSeq     uint64
+	timers      timers
+	idle        list[dest] // destinations without mail, longest unused first
+	keep        int        // how many idle destinations are remembered
+	out         outbox
 
 	changes   uint64 // see Changes
 	admission uint64 // number of the Admit that runs

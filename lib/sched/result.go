@@ -133,6 +133,7 @@ func (m *Machine) drop(e *entry) {
 func (m *Machine) end(e *entry) {
 	m.recipients -= len(e.recipients)
 	e.msg.open -= len(e.recipients)
+	e.count(-1)
 	e.place.leave()
 	m.finish(e.msg)
 }

@@ -71,6 +71,9 @@ type transcript struct {
 	cfg Config
 	m   *Machine
 	now Time
+
+	message Message               // that was parsed
+	parked  map[Parking][]Message // lists
 }
 
 func (s *transcript) run(t *testing.T, commands string) string {
@@ -121,6 +124,7 @@ func actionLine(a Action) string {
 //	reload
 //	at TIME (seconds, or a duration) [off]
 //	admit ID [deferred] [flush] [more] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
+//	offer ID ... (it is parked when its first destination is full)   unpark (all that may be admitted)
 //	ok ENTRY...   fail ENTRY...   return ENTRY...
 //	down TRANSPORT   up TRANSPORT   pause TRANSPORT
 //	withdraw ID   flush   restart (all mail is gone)   snapshot (its form on disk)
@@ -153,7 +157,13 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		}
 		return err
 	case "admit":
-		return s.admit(args)
+		err := s.parse(args)
+		m.Admit(s.now, s.message)
+		return err
+	case "offer":
+		return s.offer(out, args)
+	case "unpark":
+		s.unpark(out)
 	case "ok", "fail", "return":
 		for _, a := range args {
 			id, err := strconv.ParseUint(strings.TrimPrefix(a, "e"), 10, 64)

@@ -23,7 +23,14 @@ type transport struct {
 	turn    [ranks]int               // the lane of each that is next
 	ready   node[transport]
 
+	messages, held int                 // of messages in the active queue, and their recipients here
+	parked         [ranks + 1]parkHeap // destinations with parked mail, by rank, and the dead
+	others         int                 // parked messages in the list without a name
+	park           int                 // whose turn it is to give one
+	parker         node[transport]     // while anything of it is parked
+
 	admission uint64 // the Admit that share belongs to
+	counted   uint64 // the Admit that counted its message here last
 	share     int    // its entries for this transport
 }
 
@@ -40,7 +47,7 @@ const (
 func newTransport(name string) *transport {
 	t := &transport{name: name, dests: map[string]*dest{}}
 	t.alarm.trans = t
-	t.ready.of = t
+	t.ready.of, t.parker.of = t, t
 	return t
 }
 
