@@ -1,20 +1,27 @@
-// Package postqueue is the postqueue command: it lists the mail queue and asks for a
-// delivery attempt, like Postfix's postqueue(1). mailq and sendmail -bp run it.
+// Package postqueue is the postqueue command: it lists the mail queue, says why messages
+// are in it, and asks for delivery attempts, like Postfix's postqueue(1). mailq and
+// sendmail -bp run it; -q is Postfix's qshape(1).
+//
+//	main.go    the command line
+//	list.go    -p and -j
+//	flush.go   -f, -i and -s
+//	why.go     -w
+//	shape.go   -q
 package postqueue
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/user"
+	"regexp"
+	"slices"
+	"strconv"
 
 	"github.com/alecthomas/kong"
 
 	"postrider/lib/config"
-	"postrider/lib/mailq"
 	"postrider/lib/operator"
-	"postrider/lib/proto"
 )
 
 // options are the command line. Exactly one of the first five is given.
@@ -23,106 +30,110 @@ type options struct {
 	JSON    bool   `short:"j" name:"json" xor:"what" help:"List the queue, one JSON object a line."`
 	Flush   bool   `short:"f" xor:"what" help:"Try to deliver everything that is deferred now."`
 	ID      string `short:"i" name:"id" xor:"what" placeholder:"ID" help:"Try to deliver this deferred message now."`
-	Site    string `short:"s" xor:"what" placeholder:"SITE" help:"Not supported yet: flush the mail for one site."`
+	Site    string `short:"s" xor:"what" placeholder:"SITE" help:"Try to deliver the deferred mail for the recipients of this domain now."`
+	Why     bool   `short:"w" help:"Say why the messages with these ids are still in the queue (-w ID ..., with -j as JSON)."`
+	Shape   bool   `short:"q" help:"Count the queue by domain and age (-q [-s] [-l] [-b N] [-t MINUTES] [-n N] [QUEUE ...])."`
 	Config  string `short:"c" placeholder:"DIR" help:"Configuration directory (or MAIL_CONFIG)."`
 	Verbose []bool `short:"v" help:"Accepted for compatibility."`
 }
+
+// usage is Postfix's line, with what is ours behind it.
+const usage = "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site | " +
+	"postqueue -w [-j] queueid ... | postqueue -q [-s] [-l] [-b buckets] [-t minutes] [-n domains] [queue ...]"
 
 // sysexits.
 const (
 	exUsage       = 64
 	exUnavailable = 69
 	exSoftware    = 70
+	exNoPerm      = 77
 	exConfig      = 78
 )
 
-// Main runs the command and ends the process.
-func Main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+// command is one run of the program.
+type command struct {
+	stdout, stderr io.Writer
+	cfg            *config.Config
+}
 
-func run(_ context.Context, args []string, stdout, stderr io.Writer) int {
-	fatal := func(code int, format string, a ...any) int {
-		fmt.Fprintf(stderr, "postqueue: fatal: "+format+"\n", a...)
-		return code
+// Main runs the command and ends the process.
+func Main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// modes with options of their own are known by a first word such as -w, -jw or -q.
+var (
+	whyMode   = regexp.MustCompile(`^(-[jv]*w[jv]*|--why)$`)
+	shapeMode = regexp.MustCompile(`^(-v*q[vsl]*|--shape)$`)
+)
+
+func run(args []string, stdout, stderr io.Writer) int {
+	c := &command{stdout: stdout, stderr: stderr}
+	before := args
+	if i := slices.Index(args, "--"); i >= 0 {
+		before = args[:i]
+	}
+	switch {
+	case slices.ContainsFunc(before, shapeMode.MatchString):
+		return c.shape(args)
+	case slices.ContainsFunc(before, whyMode.MatchString):
+		return c.why(args)
 	}
 	var o options
+	if code, ok := c.parse(&o, args); !ok {
+		return code
+	}
+	switch {
+	case o.Flush, o.ID != "", o.Site != "":
+		return c.flush(&o)
+	case o.Text, o.JSON:
+		return c.list(&o)
+	}
+	return c.fatal(exUsage, usage)
+}
+
+// parse reads the command line into o. When the run is over with that, it returns the
+// exit code and false.
+func (c *command) parse(o any, args []string) (code int, ok bool) {
 	ended := -1
-	k, err := kong.New(&o, kong.Name("postqueue"), kong.Description("List the mail queue, or flush it."),
-		kong.Writers(stdout, stderr), kong.Exit(func(code int) { ended = code }))
+	k, err := kong.New(o, kong.Name("postqueue"), kong.Description("List the mail queue, say why mail is in it, or flush it."),
+		kong.Writers(c.stdout, c.stderr), kong.Exit(func(code int) { ended = code }))
 	if err != nil {
-		return fatal(exSoftware, "%v", err)
+		return c.fatal(exSoftware, "%v", err), false
 	}
 	_, err = k.Parse(args)
 	if ended >= 0 {
-		return ended
+		return ended, false
 	}
 	if err != nil {
-		return fatal(exUsage, "%v (usage: postqueue -p | -j | -f | -i ID)", err)
+		return c.fatal(exUsage, "%v (%s)", err, usage), false
 	}
-	if !o.Text && !o.JSON && !o.Flush && o.ID == "" {
-		if o.Site != "" {
-			return fatal(exUnavailable, "-s is not supported yet: use postqueue -f, or -i for one message")
-		}
-		return fatal(exUsage, "usage: postqueue -p | -j | -f | -i ID")
-	}
-	cfg, problems := config.Load(config.Dir(o.Config))
+	return 0, true
+}
+
+// load reads the configuration.
+func (c *command) load(dir string) (code int, ok bool) {
+	var problems config.Problems
+	c.cfg, problems = config.Load(config.Dir(dir))
 	if err := problems.Err(); err != nil {
-		return fatal(exConfig, "%v", err)
+		return c.fatal(exConfig, "%v", err), false
 	}
-	if o.Flush || o.ID != "" {
-		return o.flush(cfg, fatal)
-	}
-	return o.list(cfg, stdout, stderr, fatal)
+	return 0, true
 }
 
-func (o *options) flush(cfg *config.Config, fatal func(int, string, ...any) int) int {
-	q, _, err := operator.Open(cfg, false)
-	if errors.Is(err, operator.ErrDown) {
-		return fatal(exUnavailable, "Cannot flush mail queue - mail system is down")
-	}
-	if err != nil {
-		return fatal(exUnavailable, "Cannot flush mail queue - %v", err)
-	}
-	defer q.Close()
-	v := &proto.Verb{Kind: proto.VerbFlush}
-	if o.ID != "" {
-		v.IDs = []string{o.ID}
-	}
-	if _, err := q.Do(v); err != nil {
-		return fatal(operator.ExitCode(err), "Cannot flush mail queue - %v", err)
-	}
-	return 0
+func (c *command) fatal(code int, format string, a ...any) int {
+	fmt.Fprintf(c.stderr, "postqueue: fatal: "+format+"\n", a...)
+	return code
 }
 
-// lister is a form of listing.
-type lister interface {
-	Item(*proto.Item)
-	Close() error
-}
-
-func (o *options) list(cfg *config.Config, stdout, stderr io.Writer, fatal func(int, string, ...any) int) int {
-	// Who may read the spool may list it while the system is down.
-	q, down, err := operator.Open(cfg, true)
-	if down && (errors.Is(err, os.ErrPermission) || errors.Is(err, operator.ErrDown)) {
-		return fatal(exUnavailable, "Queue report unavailable - mail system is down")
+// failed ends the run with what an operator.Queue answered. As in Postfix, who is not
+// allowed to do a thing is told so by name.
+func (c *command) failed(before, verb string, err error) int {
+	code := operator.ExitCode(err)
+	if code != exNoPerm {
+		return c.fatal(code, "%s - %v", before, err)
 	}
-	if err != nil {
-		return fatal(exUnavailable, "Queue report unavailable - %v", err)
+	name, uid := "unknown", os.Getuid()
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		name = u.Username
 	}
-	defer q.Close()
-	if down {
-		fmt.Fprintln(stderr, "postqueue: warning: Mail system is down -- accessing queue directly")
-	}
-	var w lister
-	if o.JSON {
-		w = mailq.NewJSON(stdout)
-	} else {
-		w = mailq.NewText(stdout, cfg.String("empty_address_recipient"))
-	}
-	if err := q.List(&proto.List{}, func(it *proto.Item) error { w.Item(it); return nil }); err != nil {
-		return fatal(operator.ExitCode(err), "Queue report unavailable - %v", err)
-	}
-	if err := w.Close(); err != nil {
-		return fatal(exSoftware, "%v", err)
-	}
-	return 0
+	return c.fatal(code, "User %s(%d) is not allowed to %s the mail queue", name, uid, verb)
 }

@@ -22,6 +22,7 @@ type delivery struct {
 	service    string
 	report     string // of one from an earlier qmgr to bounce: what is reported
 	recipients []uint32
+	handed     time.Time // zero for one from an earlier qmgr
 }
 
 // dispatch does what the scheduler decided. A delivery for which the log has no
@@ -91,7 +92,7 @@ func (m *manager) deliver(a sched.Action) bool {
 		return true
 	}
 	ag := m.agentFor(program)
-	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, agent: ag, service: a.Transport, recipients: left}
+	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, agent: ag, service: a.Transport, recipients: left, handed: time.Now()}
 	m.inHand[a.Entry] = d
 	if mutant.On(mutant.EarlyMark) {
 		m.spool.Done(msg.Ref, left...)

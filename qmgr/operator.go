@@ -21,9 +21,11 @@ const (
 
 // sysexits codes in answers to operators.
 const (
-	exUsage    = 64
-	exNoPerm   = 77
-	exTempFail = 75
+	exUsage = 64
+
+	exUnavailable = 69
+	exNoPerm      = 77
+	exTempFail    = 75
 )
 
 // operators serves public/qmgr until ctx ends.
@@ -154,6 +156,18 @@ func (o *operator) request(f *ipc.Frame) proto.Done {
 			break
 		}
 		return o.verb(&v)
+	case proto.TypeWhy:
+		var w proto.Why
+		if w.Decode(f.Payload) != nil {
+			break
+		}
+		return o.why(&w)
+	case proto.TypeShape:
+		var s proto.Shape
+		if s.Decode(f.Payload) != nil {
+			break
+		}
+		return o.shape(&s)
 	}
 	return proto.Done{Code: exUsage, Text: "qmgr does not understand the request"}
 }

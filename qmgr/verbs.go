@@ -13,6 +13,11 @@ import (
 // verb does what an operator wants and answers when it is durable (S8).
 func (o *operator) verb(v *proto.Verb) proto.Done {
 	switch v.Kind {
+	case proto.VerbSite:
+		if len(v.IDs) != 1 {
+			return proto.Done{Code: exUsage, Text: "a flush of one site names one"}
+		}
+		return o.site(v.IDs[0])
 	case proto.VerbFlush:
 		if !o.m.mayFlush(o.peer) {
 			return proto.Done{Code: exNoPerm, Text: "you are not allowed to flush the mail queue"}

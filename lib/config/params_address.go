@@ -8,6 +8,7 @@ var addressParams = []Param{
 		Help: "The clients that may relay through this system; overrides mynetworks_style."},
 	word("mynetworks_style", "host", []string{"host", "subnet", "class"}, "How mynetworks is computed when it is not set: host, subnet or class."),
 	match("relay_domains", "", "The domains, with all below them, that this system relays mail to."),
+	match("fast_flush_domains", "$relay_domains", "The domains that postqueue -s may name; when it is not set, all."),
 	list("parent_domain_matches_subdomains",
 		"debug_peer_list, fast_flush_domains, mynetworks, permit_mx_backup_networks, qmqpd_authorized_clients, relay_domains, smtpd_access_maps",
 		"The lists in which example.com also stands for the domains below it."),

@@ -40,6 +40,13 @@ func (j *JSON) Item(it *proto.Item) {
 		if r.Reason != "" {
 			fmt.Fprintf(j.w, `, "delay_reason": %s`, j.quote(r.Reason))
 		}
+		fmt.Fprintf(j.w, `, "attempts": %d`, r.Attempts)
+		if !r.Next.IsZero() {
+			fmt.Fprintf(j.w, `, "next_attempt": %d`, r.Next.Unix())
+		}
+		if r.Waits != "" {
+			fmt.Fprintf(j.w, `, "waits_for": %s`, j.quote(string(r.Waits)))
+		}
 		j.w.WriteByte('}')
 	}
 }

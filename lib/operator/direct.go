@@ -174,14 +174,24 @@ func (d *direct) each(queues, ids []string, f func(*spool.Item, *proto.Item) err
 		if !it.Due.IsZero() {
 			out.Due = d.q.Wall(it.Due)
 		}
-		for i := range it.Recipients {
-			r := &it.Recipients[i]
-			out.Recipients = append(out.Recipients, proto.ItemRecipient{Address: r.Address, Original: r.Original, Reason: r.Status.Text})
-		}
+		out.Recipients = d.recipients(it)
 		if err := f(it, out); err != nil {
 			return err
 		}
 	}
+}
+
+// recipients is what a listing says of the recipients of a message; nobody tries them.
+func (d *direct) recipients(it *spool.Item) (rs []proto.ItemRecipient) {
+	for i := range it.Recipients {
+		r := &it.Recipients[i]
+		out := proto.ItemRecipient{Address: r.Address, Original: r.Original, Reason: r.Status.Text, Attempts: uint64(r.Attempts), Waits: proto.WaitDown}
+		if it.Queue == spool.InHold {
+			out.Waits = proto.WaitHold
+		}
+		rs = append(rs, out)
+	}
+	return rs
 }
 
 func (d *direct) List(l *proto.List, f func(*proto.Item) error) error {
@@ -197,6 +207,9 @@ func (d *direct) List(l *proto.List, f func(*proto.Item) error) error {
 	return d.each(l.Queues, l.IDs, func(found *spool.Item, it *proto.Item) error {
 		if found.Over() {
 			return nil
+		}
+		if found.More > 0 && d.q.Whole(found) == nil {
+			it.Recipients = d.recipients(found)
 		}
 		return f(it)
 	})
@@ -237,7 +250,7 @@ func (d *direct) Do(v *proto.Verb) (*proto.Done, error) {
 		done.Count = uint64(d.q.Delete(ts))
 	case proto.VerbExpire, proto.VerbExpireAll, proto.VerbRequeue:
 		done.Count = uint64(len(ts))
-	case proto.VerbFlush:
+	case proto.VerbFlush, proto.VerbSite:
 		return nil, ErrDown
 	}
 	if d.err != nil {

@@ -24,6 +24,10 @@ type Queue interface {
 	Do(v *proto.Verb) (*proto.Done, error)
 	// Cat calls head with each of the messages and then writes its content to w.
 	Cat(ids []string, head func(*proto.Item) error, w io.Writer) error
+	// Why calls f with the reason of each of the messages that is found.
+	Why(ids []string, f func(*proto.Reason) error) error
+	// Shape counts the queue by domain and age: the sum first, then the domains.
+	Shape(s *proto.Shape) (proto.ShapeRows, error)
 	Close() error
 }
 

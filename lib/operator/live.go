@@ -188,3 +188,38 @@ func (l *live) Cat(ids []string, head func(*proto.Item) error, w io.Writer) erro
 	})
 	return err
 }
+
+func (l *live) Why(ids []string, f func(*proto.Reason) error) error {
+	if err := l.send(proto.TypeWhy, &proto.Why{IDs: ids}); err != nil {
+		return err
+	}
+	_, err := l.answer(func(fr *ipc.Frame) error {
+		var r proto.Reason
+		if fr.Type != proto.TypeReason {
+			return ipc.ErrFrame
+		}
+		if err := r.Decode(fr.Payload); err != nil {
+			return err
+		}
+		return f(&r)
+	})
+	return err
+}
+
+func (l *live) Shape(s *proto.Shape) (rows proto.ShapeRows, err error) {
+	if err := l.send(proto.TypeShape, s); err != nil {
+		return nil, err
+	}
+	_, err = l.answer(func(fr *ipc.Frame) error {
+		var some proto.ShapeRows
+		if fr.Type != proto.TypeRows {
+			return ipc.ErrFrame
+		}
+		if err := some.Decode(fr.Payload); err != nil {
+			return err
+		}
+		rows = append(rows, some...)
+		return nil
+	})
+	return rows, err
+}

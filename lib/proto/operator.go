@@ -12,7 +12,7 @@ import (
 // Done. The kernel says who the client is (ipc.PeerOf).
 const (
 	OperatorName    = "operator"
-	OperatorVersion = 2
+	OperatorVersion = 3
 	OperatorSocket  = "public/qmgr"
 )
 
@@ -24,6 +24,10 @@ const (
 	TypeDone               // qmgr: Done
 	TypeContent            // qmgr: raw bytes of a message (verb Cat)
 	TypeBusy               // qmgr: nothing; it lives, and the answer takes its time
+	TypeWhy                // client: Why
+	TypeReason             // qmgr: Reason
+	TypeShape              // client: Shape
+	TypeRows               // qmgr: ShapeRows
 )
 
 // List asks for the messages of the named queues, all of them when none is named:
@@ -62,6 +66,9 @@ type ItemRecipient struct {
 	Address  mail.Address
 	Original mail.Address
 	Reason   string // why it was deferred, or ""
+	Attempts uint64
+	Next     time.Time // next attempt, zero when none is planned or it waits for something else
+	Waits    WaitKind  // for what, or ""
 }
 
 // Append implements ipc.Appender.
@@ -79,6 +86,9 @@ func (m *Item) Append(b []byte) []byte {
 		b = ipc.AppendString(b, r.Address)
 		b = ipc.AppendString(b, r.Original)
 		b = ipc.AppendString(b, r.Reason)
+		b = ipc.AppendUint(b, r.Attempts)
+		b = ipc.AppendTime(b, r.Next)
+		b = ipc.AppendString(b, r.Waits)
 	}
 	return b
 }
@@ -97,7 +107,8 @@ func (m *Item) Decode(b []byte) error {
 	m.Recipients = make([]ItemRecipient, 0, n)
 	for range n {
 		m.Recipients = append(m.Recipients, ItemRecipient{
-			Address: mail.Address(d.String()), Original: mail.Address(d.String()), Reason: d.String()})
+			Address: mail.Address(d.String()), Original: mail.Address(d.String()), Reason: d.String(),
+			Attempts: d.Uint(), Next: d.Time(), Waits: WaitKind(d.String())})
 	}
 	return d.End()
 }
@@ -115,6 +126,7 @@ const (
 	VerbExpire                        // postsuper -e
 	VerbExpireAll                     // postsuper -f
 	VerbRequeue                       // postsuper -r
+	VerbSite                          // postqueue -s: the one in IDs
 )
 
 // Queues returns where a verb looks when the operator names no queue (postsuper).
@@ -126,7 +138,7 @@ func (k VerbKind) Queues() []string {
 		return []string{"hold"}
 	case VerbDelete, VerbExpire, VerbExpireAll, VerbRequeue:
 		return []string{"hold", "incoming", "active", "deferred"}
-	case VerbFlush:
+	case VerbFlush, VerbSite:
 		return []string{"deferred"}
 	}
 	return nil

@@ -39,7 +39,12 @@ func messages() []message {
 		&Result{DeliveryID{1, 2}, "Q", 3, 4, st, []RecipientResult{{5, true, st}}},
 		&AgentHello{"smtp", 1, []InHand{{DeliveryID{1, 2}, "Q", 3, 4, "failure", []uint32{5, 6}}}},
 		&List{[]string{"hold"}, []string{"Q"}},
-		&Item{"deferred", "Q", at, 1234, true, "s@t", at, []ItemRecipient{{"a@b", "c@d", "why"}}},
+		&Item{"deferred", "Q", at, 1234, true, "s@t", at, []ItemRecipient{{"a@b", "c@d", "why", 3, at, WaitTime}}},
+		&Why{[]string{"Q"}},
+		&Reason{Item{"deferred", "Q", at, 1234, true, "s@t", at, []ItemRecipient{}}, at, "x = y", []Wait{{For: WaitHold}},
+			[]Fate{{7, []mail.Address{"a@b"}, "deferred", "smtp", "b", 3, "no", at, []Wait{{WaitDead, "smtp", 1, 2, 3, 4, "x = y", at, at, "refused"}}}}, 9},
+		&Shape{[]string{"hold"}, true, 10, 5, true, 20},
+		&ShapeRows{{"TOTAL", []uint64{3, 1, 2}}},
 		&Verb{VerbDelete, true, []string{"deferred"}, []string{"Q"}},
 		&Done{75, "no", []string{"Q"}, 5, []string{"s"}, 2},
 	}

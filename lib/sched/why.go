@@ -83,6 +83,15 @@ func (m *Machine) Why(id MsgID) []Waiting {
 	return all
 }
 
+// Causes tells what each entry of an active message waits for, without the figures.
+func (m *Machine) Causes(id MsgID, f func(recipients []uint32, c Cause)) {
+	if msg := m.messages[id]; msg != nil {
+		for x := msg.entries.first; x != nil; x = x.next {
+			f(x.of.recipients, m.why(x.of).Cause)
+		}
+	}
+}
+
 // ahead counts what starts before e while its lane and the others take turns.
 func (e *entry) ahead() int {
 	n := 0

@@ -20,12 +20,14 @@ type Item struct {
 	Queue      string // InIncoming, InActive, InDeferred or InHold
 	Open       bool   // the caller has the Message (IsOpen), and knows more
 	Arrival    time.Time
+	Since      time.Time // spool time: its age counts from here; zero when it was never deferred
 	Size       int64
 	Sender     mail.Address
 	Due        time.Time // spool time; zero when it was never deferred
 	Expired    bool
 	Recipients []ItemRecipient // unfinished ones, at most the first 16 of a deferred message
-	More       int             // how many unfinished recipients are not listed
+	More       int             // how many unfinished recipients are not listed (Queue.Whole)
+	groups     []Group         // when there are more
 }
 
 // Over says that no recipient is left of a message that is filed: it was crossed off

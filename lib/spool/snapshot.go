@@ -283,7 +283,7 @@ func openedItem(o openItem) *Item {
 	m := o.m
 	e := m.Envelope
 	it := &Item{Target: Target{Ref: m.Ref, ID: e.ID, place: m.place, large: m.Large, content: m.content},
-		Queue: InActive, Open: true, Arrival: e.Arrival, Size: e.Size, Sender: e.Sender, Due: m.State.Due(), Expired: m.State.Expired}
+		Queue: InActive, Open: true, Arrival: e.Arrival, Since: m.State.Since, Size: e.Size, Sender: e.Sender, Due: m.State.Due(), Expired: m.State.Expired}
 	if o.held {
 		it.Queue = InHold
 	}
@@ -310,7 +310,7 @@ func openedItem(o openItem) *Item {
 
 // item is what a state record tells a listing.
 func (r *record) item() *Item {
-	it := &Item{Target: Target{Ref: r.Ref}, Arrival: r.Arrival, Size: r.Size, Sender: r.Sender,
+	it := &Item{Target: Target{Ref: r.Ref}, Arrival: r.Arrival, Since: r.State.Since, Size: r.Size, Sender: r.Sender,
 		Due: r.State.Due(), Expired: r.State.Expired, Recipients: r.Listed}
 	it.More = -len(r.Listed)
 	for i := range r.State.Groups {
@@ -323,21 +323,16 @@ func (r *record) item() *Item {
 			}
 		}
 	}
+	if it.More > 0 {
+		it.groups = r.State.Groups
+	}
 	return it
 }
 
 // Cat returns the content of a message in a listing. From any goroutine,
 // until Queue.Close; a message that is gone by now is ErrDamaged or not found.
 func (q *Queue) Cat(it *Item) (io.ReadCloser, error) {
-	rec, _, err := q.readRecord(it.Target.content, nil)
-	if s, ok := q.moved.Load(it.Ref.File); ok && (err != nil || rec.Ref != it.Ref) {
-		// It was copied to store/ since it was listed.
-		at, serr := s.(*storeFile).span(q.fs, it.Ref)
-		if serr != nil {
-			return nil, serr
-		}
-		rec, _, err = q.readRecord(at, nil)
-	}
+	rec, err := q.contentOf(it)
 	if err != nil {
 		return nil, err
 	}
