@@ -12,64 +12,97 @@ import (
 
 const (
 	tailBatch = 64
-	// parkedMax is how many tailed messages wait in memory for room in the active
-	// queue. What comes beyond goes to the wheel, due at once, so that the journal's
-	// cursor never stops.
-	parkedMax = 4096
-	// fillMax bounds how many messages are admitted in one turn, so that results
+	// freshMax is how many tailed messages wait in memory before the first attempt may
+	// start. What comes beyond is parked, so that the journal's cursor never stops.
+	freshMax = 4096
+	// fillMax bounds how many messages are looked at in one turn, so that results
 	// and operators are heard in between.
 	fillMax = 512
 )
 
-// fill admits mail while there is room: one from incoming and one from deferred in
-// turn while both have some. It also keeps the cursor of the journal moving. It
-// reports whether it stopped for the others' sake.
+// fill looks at mail while there is some: what is parked and may be admitted now, what
+// is new, and what is due, in turn while there is some of each. What the active queue
+// has no room for is parked, so nobody waits behind it. It reports whether it stopped
+// for the others' sake.
 func (m *manager) fill() (more bool) {
-	for n := 0; m.machine.Room() > 0; n++ {
-		if n == fillMax {
-			return true
+	for range fillMax {
+		if !m.next() {
+			return false
 		}
-		src := m.machine.Prefer()
-		msg := m.next(src)
-		if msg == nil {
-			src = sched.Incoming + sched.Deferred - src
-			if msg = m.next(src); msg == nil {
-				break
-			}
-		}
-		m.admit(src, msg)
 	}
-	return m.park()
+	return true
 }
 
-// next takes a message from one of the two sources, or nil.
-func (m *manager) next(src sched.Source) *spool.Message {
-	if src == sched.Incoming {
-		if m.parked.len() == 0 {
-			m.tail()
-		}
-		return m.parked.pop()
+// next looks at one message, of one of the sources in turn. False: there is none.
+func (m *manager) next() bool {
+	if m.spool.Now().Before(m.ailing) {
+		return m.nextFresh()
 	}
+	for range 2 {
+		if m.turns++; m.turns%2 == 0 {
+			if in, from, more := m.unpark(); more {
+				if in != nil {
+					m.consider(source(in), in, from)
+				}
+				return true
+			}
+			continue
+		}
+		if m.machine.Prefer() == sched.Incoming && m.nextFresh() || m.nextDeferred() || m.nextFresh() {
+			return true
+		}
+	}
+	return false
+}
+
+func source(in *spool.Message) sched.Source {
+	if in.Deferred() {
+		return sched.Deferred
+	}
+	return sched.Incoming
+}
+
+// nextFresh looks at the next new message.
+func (m *manager) nextFresh() bool {
+	if m.fresh.len() == 0 {
+		m.tail()
+	}
+	in := m.fresh.pop()
+	if in != nil {
+		m.consider(source(in), in, sched.Parking{})
+	}
+	return in != nil
+}
+
+// nextDeferred looks at the next message that is due.
+func (m *manager) nextDeferred() bool {
 	if len(m.due) == 0 {
 		if at, ok := m.nextDue(); !ok || at.After(m.spool.Now()) {
-			return nil
+			return false
 		}
+		parked := false
 		var err error
-		if m.due, err = m.spool.Due(tailBatch); err != nil {
+		m.due, err = m.spool.DueOr(tailBatch, func(h spool.Hint, at spool.Parked) bool {
+			is := m.parkDue(h, at)
+			parked = parked || is
+			return is
+		})
+		if err != nil {
 			m.log.Warnf("reading the deferred queue: %v", err)
 			m.ailing = m.spool.Now().Add(afterError)
 		}
 		if len(m.due) == 0 {
-			return nil
+			return parked
 		}
 	}
-	msg := m.due[0]
+	in := m.due[0]
 	m.due[0] = nil
 	m.due = m.due[1:]
-	return msg
+	m.consider(sched.Deferred, in, sched.Parking{})
+	return true
 }
 
-// afterError is how long the deferred queue is left alone after it could not be read.
+// afterError is how long the spool is left alone after it could not be read.
 const afterError = 5 * time.Second
 
 // nextDue is when the deferred queue is to be read next, if it has anything.
@@ -81,8 +114,8 @@ func (m *manager) nextDue() (time.Time, bool) {
 	return at, ok
 }
 
-// tail reads the next new messages from the journal into the parked list and
-// crosses off what they replace. It returns how many there were.
+// tail reads the next new messages from the journal and crosses off what they
+// replace. It returns how many there were.
 func (m *manager) tail() (int, error) {
 	batch, err := m.spool.Tail(tailBatch)
 	if err != nil {
@@ -93,73 +126,113 @@ func (m *manager) tail() (int, error) {
 			r := &msg.Envelope.Replaces
 			m.replacedBy(place(r.File, r.Slot), r.Recipients)
 		}
-		m.parked.push(msg)
+		m.fresh.push(msg)
 	}
 	return len(batch), err
 }
 
-// park reads what is durable in the journal while the active queue is full, and
-// files what is too much for memory on the wheel.
-func (m *manager) park() (more bool) {
-	for range fillMax / tailBatch {
-		m.spill()
-		if n, _ := m.tail(); n == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// spill files what is too much for memory on the wheel.
+// spill parks what is too much for memory of what was tailed and cannot be looked at
+// yet.
 func (m *manager) spill() {
-	if m.parked.len() >= parkedMax {
-		now := m.spool.Now()
-		for m.parked.len() > parkedMax-2*tailBatch {
-			m.later(m.parked.pop(), now)
+	for m.fresh.len() > freshMax {
+		in := m.fresh.pop()
+		alarm := m.alarm(in.State.Since, in.Envelope.Sender == "", in.State.Notices > 0)
+		if at := m.giveBack(in, 0); at != (spool.Parked{}) {
+			m.parking.push(&m.parking.again, parked{at, alarm})
 		}
 	}
 }
 
-// later files a message that is not admitted: when it was never tried, due at now.
-func (m *manager) later(msg *spool.Message, now time.Time) {
-	delete(m.deleted, msg.Ref) // Put sees it
-	delete(m.bumped, msg.Ref)
-	s := msg.State
-	if len(s.Groups) > 0 { // on hold since it was read: as it was
-		m.spool.Put(msg, s)
-		return
-	}
-	s.Groups = []spool.Group{{Due: now}}
-	for i := range msg.Envelope.Recipients {
-		if !s.Done.Has(uint32(i)) {
-			s.Groups[0].Recipients = append(s.Groups[0].Recipients, uint32(i))
-		}
-	}
-	if len(s.Groups[0].Recipients) == 0 {
-		m.spool.Finish(msg)
-		return
-	}
-	m.spool.Put(msg, s)
-}
-
-// admit takes a message into the active queue.
-func (m *manager) admit(src sched.Source, in *spool.Message) {
+// consider admits a message, or parks it when its destinations are full. It was the
+// first of the list from, if that is one.
+func (m *manager) consider(src sched.Source, in *spool.Message, from sched.Parking) {
 	if m.deleted[in.Ref] {
 		delete(m.deleted, in.Ref)
 		m.spool.Finish(in)
 		return
 	}
 	if m.spool.IsHeld(in.Ref) {
-		m.later(in, m.spool.Now())
+		delete(m.bumped, in.Ref)
+		m.spool.Put(in, m.spool.Fresh(in))
 		return
 	}
-	m.lastID++
-	msg := &message{Message: in, id: m.lastID, active: time.Now()}
+	msg := &message{Message: in, active: time.Now(), from: from}
 	msg.pass(m.spool.Now())
+	if !m.bumped[in.Ref] || m.machine.Room() == 0 {
+		if to, dest, yes := m.mustWait(msg); yes {
+			m.park(in, to, dest)
+			return
+		}
+	}
+	m.admit(src, msg)
+}
+
+// mustWait says whether nothing of a message may be admitted now, since all its
+// destinations are full, and for which it waits first. dest is the hash of that when
+// it is the only one.
+func (m *manager) mustWait(msg *message) (to sched.Recipient, dest uint64, yes bool) {
+	if m.mayRequeue(msg) {
+		to = sched.Recipient{Transport: requeueService}
+		return to, 0, m.machine.FullFor(to, msg.from)
+	}
+	if msg.State.Expired {
+		return to, 0, false
+	}
+	single, n := true, 0
+	for i := range msg.rcpts {
+		var r sched.Recipient
+		var status *mail.Status
+		switch msg.rcpts[i].state {
+		case trying:
+			if r, status = m.resolve(msg, uint32(i)); status == nil {
+				msg.known = append(msg.known, r)
+			}
+		case failed:
+			status = &msg.rcpts[i].status
+		case finished:
+			continue
+		default:
+			single = false
+			continue
+		}
+		if status != nil && status.Class != mail.Bounced {
+			return to, 0, false // over at once
+		}
+		if status != nil {
+			r = sched.Recipient{Transport: bounceService, NextHop: reportFailure}
+		}
+		if !m.machine.FullFor(r, msg.from) {
+			return to, 0, false
+		}
+		if n++; n == 1 {
+			to = r
+		}
+		single = single && sameHop(r, to)
+		if n == sched.Slice {
+			single = false
+			break
+		}
+	}
+	if n > 0 && single {
+		dest = destHash(m.machine.Key(to))
+	}
+	return to, dest, n > 0
+}
+
+// sameHop says whether two recipients have the same destination, whatever the
+// transport's limit.
+func sameHop(a, b sched.Recipient) bool {
+	return a.Transport == b.Transport && a.NextHop == b.NextHop && a.User == b.User
+}
+
+// admit takes a message into the active queue.
+func (m *manager) admit(src sched.Source, msg *message) {
+	m.lastID++
+	msg.id = m.lastID
 	m.active[msg.id] = msg
-	m.byRef[in.Ref] = msg
-	env := in.Envelope
-	m.log.Event(maillog.QueueActive{Queue: env.ID, From: env.Sender, Size: env.Size, Recipients: len(env.Recipients) - in.State.Done.Len()})
+	m.byRef[msg.Ref] = msg
+	env := msg.Envelope
+	m.log.Event(maillog.QueueActive{Queue: env.ID, From: env.Sender, Size: env.Size, Recipients: len(env.Recipients) - msg.State.Done.Len()})
 
 	m.applyEarly(msg)
 	m.applyForeign(msg)
@@ -173,20 +246,36 @@ func (m *manager) schedule(src sched.Source, msg *message) {
 		return
 	}
 	all := make([]sched.Recipient, 0, 4)
+	known, from := msg.known, msg.from
+	msg.known, msg.from = nil, sched.Parking{}
+	flush := m.bumped[msg.Ref]
+	if flush {
+		delete(m.bumped, msg.Ref)
+	}
+	now := m.spool.Now()
 	for i := range msg.rcpts {
 		if msg.rcpts[i].state != trying {
 			continue
 		}
-		to, status := m.resolve(msg, uint32(i))
-		if status != nil {
-			m.settle(msg, uint32(i), *status, true)
-			continue
+		var to sched.Recipient
+		var status *mail.Status
+		if len(known) > 0 && known[0].Index == uint32(i) {
+			to, known = known[0], known[1:]
+		} else {
+			to, status = m.resolve(msg, uint32(i))
 		}
-		all = append(all, to)
-	}
-	flush := m.bumped[msg.Ref]
-	if flush {
-		delete(m.bumped, msg.Ref)
+		if status == nil {
+			msg.noteHop(to)
+		}
+		switch {
+		case status != nil:
+			m.settle(msg, uint32(i), *status, true)
+		case len(msg.rcpts) > 1 && !flush && m.machine.FullFor(to, from):
+			// Others of the message may go; this one is parked in its next pass.
+			msg.rcpts[i].state, msg.rcpts[i].due = deferred, now
+		default:
+			all = append(all, to)
+		}
 	}
 	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: src, Flush: flush, Recipients: all})
 }

@@ -63,9 +63,18 @@ func (m *manager) conclude(msg *message) {
 		return
 	}
 	s := msg.State
-	s.Done, s.Groups = msg.done(), groups
+	s.Done, s.Groups, s.Dest = msg.done(), groups, m.dest(msg)
 	m.spool.Put(msg.Message, s)
 	m.forget(msg)
+}
+
+// dest is what a state record says of a message's destination: 0 when there are
+// several, or may be.
+func (m *manager) dest(msg *message) uint64 {
+	if msg.hops != 1 || msg.count(resting)+msg.count(failed) > 0 {
+		return 0
+	}
+	return destHash(m.machine.Key(msg.hop))
 }
 
 // expire makes every recipient that is left fail when the message is too old: at

@@ -232,8 +232,8 @@ var waitKinds = map[sched.Cause]proto.WaitKind{
 // waiting says of the messages that are open and not admitted which queue they are in
 // to an operator.
 func (m *manager) waiting() map[slot.Ref]string {
-	in := make(map[slot.Ref]string, m.parked.len()+len(m.due))
-	for _, msg := range m.parked.list[m.parked.head:] {
+	in := make(map[slot.Ref]string, m.fresh.len()+len(m.due))
+	for _, msg := range m.fresh.list[m.fresh.head:] {
 		in[msg.Ref] = inIncoming
 	}
 	for _, msg := range m.due {

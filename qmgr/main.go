@@ -84,6 +84,12 @@ func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) 
 		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
 	}
 	o.Logf, o.OnFreed, o.MarkSyncDelay = log.Infof, m.freed, d.Config().Duration("mark_sync_delay")
+	m.parking.init()
+	if f, err := openVolatile(filepath.Join(d.Config().String("queue_directory"), "deferred")); err != nil {
+		log.Warnf("%v; memory has to do", err)
+	} else {
+		m.parking.file = f
+	}
 	if m.spool, err = spool.Open(o); err != nil {
 		return nil, fmt.Errorf("queue directory %s: %w", d.Config().String("queue_directory"), err)
 	}
@@ -116,5 +122,6 @@ func (m *manager) reload() {
 			m.machine.TransportPause(m.now(), name)
 		}
 	}
+	m.unparkAll()
 	m.reroute()
 }

@@ -43,15 +43,18 @@ type manager struct {
 	set     settings
 	route   *address.Resolver
 
-	active  map[sched.MsgID]*message
-	byRef   map[slot.Ref]*message
-	lastID  sched.MsgID
-	parked  fifo              // tailed, and not yet admitted
-	due     []*spool.Message  // read from the wheel, and not yet admitted
-	ailing  time.Time         // the wheel could not be read, and is not before (spool time)
-	touched []*message        // with finished recipients that the spool was not told of
-	deleted map[slot.Ref]bool // deleted while parked or due
-	bumped  map[slot.Ref]bool // to be tried whatever is known of their destinations
+	active    map[sched.MsgID]*message
+	byRef     map[slot.Ref]*message
+	lastID    sched.MsgID
+	fresh     fifo // tailed, and not yet looked at
+	parking   parking
+	turns     int               // of next
+	fromAgain bool              // the last parked message was of parking.again
+	due       []*spool.Message  // read from the wheel, and not yet admitted
+	ailing    time.Time         // the wheel could not be read, and is not before (spool time)
+	touched   []*message        // with finished recipients that the spool was not told of
+	deleted   map[slot.Ref]bool // deleted while parked or due
+	bumped    map[slot.Ref]bool // to be tried whatever is known of their destinations
 
 	epoch   uint64 // tells our deliveries from those of an earlier qmgr
 	inHand  map[sched.EntryID]*delivery
@@ -216,8 +219,11 @@ func (m *manager) wait() time.Duration {
 	if at, ok := m.machine.WakeAt(); ok {
 		d = min(d, at.Sub(stime(now)))
 	}
-	if at, ok := m.nextDue(); ok && m.machine.Room() > 0 {
+	if at, ok := m.nextDue(); ok {
 		d = min(d, at.Sub(now))
+	}
+	if m.ailing.After(now) {
+		d = min(d, m.ailing.Sub(now))
 	}
 	if at := m.noted.next; !at.IsZero() {
 		d = min(d, time.Until(at))

@@ -47,13 +47,27 @@ type message struct {
 	id       sched.MsgID
 	active   time.Time // wall clock: when it entered the active queue
 	rcpts    []recipient
-	requeued bool   // in this pass cleanup was asked to take it anew
-	reported bool   // failures of this pass were handed to bounce, with whatever success
-	warning  bool   // a delay notice is under way
-	gone     bool   // deleted by an operator
-	idle     bool   // the scheduler has nothing of it; it waits for replaced or foreign recipients
-	touched  bool   // in manager.touched
-	corrupt  string // why its content cannot be read, or ""
+	from     sched.Parking     // the list whose first it was, until then
+	hop      sched.Recipient   // the destination of all it was scheduled for, if that is one
+	hops     int               // 0: none yet; 1: hop; else several
+	known    []sched.Recipient // where the first to be tried go, until they are scheduled
+	requeued bool              // in this pass cleanup was asked to take it anew
+	reported bool              // failures of this pass were handed to bounce, with whatever success
+	warning  bool              // a delay notice is under way
+	gone     bool              // deleted by an operator
+	idle     bool              // the scheduler has nothing of it; it waits for replaced or foreign recipients
+	touched  bool              // in manager.touched
+	corrupt  string            // why its content cannot be read, or ""
+}
+
+// noteHop notes where a recipient goes.
+func (m *message) noteHop(to sched.Recipient) {
+	switch {
+	case m.hops == 0:
+		m.hop, m.hops = to, 1
+	case m.hops == 1 && !sameHop(m.hop, to):
+		m.hops = 2
+	}
 }
 
 // count returns how many recipients are in state s.

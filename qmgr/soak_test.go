@@ -57,7 +57,7 @@ func (w *world) drained(patience time.Duration) {
 		for _, msg := range w.m.active {
 			w.t.Logf("active %s: idle %v reported %v gone %v, %+v, machine %+v", msg.Envelope.ID, msg.idle, msg.reported, msg.gone, msg.rcpts, w.m.machine.Why(msg.id))
 		}
-		w.t.Logf("parked %d due %d inhand %d foreign %d lost %d held %d stalled %v", w.m.parked.len(), len(w.m.due), len(w.m.inHand), len(w.m.foreign), len(w.m.lost), len(w.m.held), w.m.stalled)
+		w.t.Logf("parked %d due %d inhand %d foreign %d lost %d held %d stalled %v", w.m.fresh.len(), len(w.m.due), len(w.m.inHand), len(w.m.foreign), len(w.m.lost), len(w.m.held), w.m.stalled)
 		return true
 	})
 	w.t.Fatalf("left in the queue: %d %v", len(q), q[:min(len(q), 20)])

@@ -132,6 +132,14 @@ func (m *manager) apply(kind proto.VerbKind, ts []spool.Target, done *proto.Done
 			log.Event(maillog.Removed{Queue: t.ID})
 		case proto.VerbFlush:
 			m.bumped[t.Ref] = true
+			if m.spool.IsParked(t.Ref) && !m.spool.IsHeld(t.Ref) {
+				if in, err := m.spool.Recall(t.Ref); err != nil {
+					m.log.Warnf("%s: %v", t.ID, err)
+				} else if in != nil {
+					m.fresh.push(in)
+					done.Count++
+				}
+			}
 		}
 		if kind == proto.VerbHold || kind == proto.VerbDelete {
 			done.InHand += uint64(m.withdraw(t, kind == proto.VerbDelete))

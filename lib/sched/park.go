@@ -16,12 +16,15 @@ package sched
 // those that failed, and another not for those that hold something: ten thousand black
 // holes leave them to others.
 
-// Parking names a list of parked mail: that of a destination; or, with an empty
-// Name, what a transport has beyond maxParked destinations.
+// Parking names a list of parked mail: that of a destination; or, with the name
+// Others, what a transport has beyond maxParked destinations.
 type Parking struct {
 	Transport string
 	Name      string // next hop, or user@nexthop, as in Destination
 }
+
+// Others is a name that no destination has.
+const Others = "\x00"
 
 const (
 	// maxParked is how many destinations have parked mail of their own: about 20 MB.
@@ -77,24 +80,46 @@ func (m *Machine) full(d *dest) bool {
 // would be suspended at once is to be admitted.
 func (m *Machine) Full(r Recipient) bool {
 	t := m.transports[r.Transport]
-	if t == nil || t.state == down || t.state == unknown {
+	if t == nil || t.refuses() {
 		return false
 	}
 	d := t.dests[t.key(&r)]
+	return d != nil && d.parked > 0 || m.fullFor(t, d)
+}
+
+// FullFor is Full for mail that was first in the list p itself.
+func (m *Machine) FullFor(r Recipient, p Parking) bool {
+	t := m.transports[r.Transport]
+	if t == nil || t.name != p.Transport || t.key(&r) != p.Name {
+		return m.Full(r)
+	}
+	return !t.refuses() && m.fullFor(t, t.dests[p.Name])
+}
+
+func (m *Machine) fullFor(t *transport, d *dest) bool {
 	if d == nil {
 		return m.room(t, fresh) <= 0
 	}
 	m.expire(d)
-	return d.parked > 0 || m.full(d)
+	return m.full(d)
 }
 
-// Parking returns the list that mail for r belongs to. The transport must have been
-// in a configuration.
+// Key returns the list of the destination of r.
+func (m *Machine) Key(r Recipient) Parking {
+	t := m.transports[r.Transport]
+	if t == nil {
+		return Parking{r.Transport, r.NextHop}
+	}
+	return Parking{t.name, t.key(&r)}
+}
+
+// Parking returns the list that mail for r, which is Full, belongs to: that of Key, or
+// of the others.
 func (m *Machine) Parking(r Recipient) Parking {
 	t := m.transports[r.Transport]
 	key := t.key(&r)
 	if d := t.dests[key]; m.parkedDests >= maxParked && (d == nil || d.parked == 0) {
-		return Parking{Transport: t.name}
+		return Parking{t.name, Others}
 	}
 	return Parking{t.name, key}
 }
@@ -104,7 +129,7 @@ func (m *Machine) Parking(r Recipient) Parking {
 func (m *Machine) Park(now Time, p Parking, r Recipient) {
 	m.advance(now)
 	t := m.transports[p.Transport]
-	if p.Name == "" {
+	if p.Name == Others {
 		t.others++
 	} else {
 		d := t.dests[p.Name]
@@ -135,7 +160,7 @@ func (m *Machine) Unpark() (Parking, bool) {
 			t.park = (t.park + 1) % parkTurns
 			if i == parkTurns-1 {
 				if t.others > 0 && (m.parkedDests < maxParked*3/4 || t.refuses()) && m.room(t, fresh) > 0 {
-					return Parking{Transport: t.name}, true
+					return Parking{t.name, Others}, true
 				}
 				continue
 			}
@@ -159,7 +184,7 @@ func (m *Machine) Unparked(p Parking, n int) {
 	if t == nil {
 		return
 	}
-	if p.Name == "" {
+	if p.Name == Others {
 		t.others = max(t.others-n, 0)
 	} else if d := t.dests[p.Name]; d != nil && d.parked > 0 {
 		m.parkSeq++

@@ -134,6 +134,9 @@ func (q *Queue) Open(p Parked) (*Message, error) {
 	return m, err
 }
 
+// Recall is Open for a parked message without a state record, wherever it waits.
+func (q *Queue) Recall(ref slot.Ref) (*Message, error) { return q.openNew(ref) }
+
 // openNew opens a parked message that has no state record.
 func (q *Queue) openNew(ref slot.Ref) (*Message, error) {
 	w, ok := q.parked[ref]
@@ -175,6 +178,7 @@ type Hint struct {
 	Dest       uint64    // State.Dest, not 0
 	Since      time.Time // State.Since, to the second
 	NullSender bool
+	Noticed    bool // State.Notices is not 0
 }
 
 // hint is the same in less memory.
@@ -182,9 +186,10 @@ type hint struct {
 	dest  uint64
 	since uint32 // seconds
 	null  bool
+	told  bool
 }
 
-func (h hint) hint() Hint { return Hint{h.dest, time.Unix(int64(h.since), 0), h.null} }
+func (h hint) hint() Hint { return Hint{h.dest, time.Unix(int64(h.since), 0), h.null, h.told} }
 
 // peek reads the hint of a state record, which has its head at least. Of a damaged
 // one it is the zero value: it is damage when it is read.
@@ -195,11 +200,11 @@ func peek(b []byte) hint {
 	d.int()
 	d.uint()
 	d.byte()
-	d.uint()
+	told := d.uint() > 0
 	if len(d.b) < 8 {
 		return hint{}
 	}
-	h := hint{dest: binary.LittleEndian.Uint64(d.b), since: uint32(max(since, 0))}
+	h := hint{dest: binary.LittleEndian.Uint64(d.b), since: uint32(max(since, 0)), told: told}
 	d.b = d.b[8:]
 	n := d.uint()
 	h.null = n == 0
