@@ -57,7 +57,10 @@ func TestParked(t *testing.T) {
 	for i := range n {
 		ids = append(ids, s.submit(mail.Envelope{Sender: "a@x.test", Recipients: to(fmt.Sprintf("u%d@slow.test", i))}))
 	}
-	s.until("parked", func() bool { in := s.counts(); return in["active"]+in["incoming"]+in["deferred"] == n && in["active"] <= parkActive })
+	s.until("parked", func() bool {
+		in := s.counts()
+		return in["active"]+in["incoming"]+in["deferred"] == n && in["active"] <= parkActive
+	})
 	in := s.counts()
 	if in["incoming"] != 200 || in["active"] < 10 {
 		t.Errorf("listed %v", in)
@@ -135,7 +138,10 @@ func TestParkedFlushed(t *testing.T) {
 	if wrote := ask(s.m, func() int64 { return s.m.spool.Stats().RunBytes }) - puts; wrote > n*100 {
 		t.Errorf("a flush wrote state records: %d bytes", wrote)
 	}
-	s.until("parked", func() bool { in := s.counts(); return in["active"] <= parkActive && in["active"] >= 10 && in["deferred"] == n-in["active"] })
+	s.until("parked", func() bool {
+		in := s.counts()
+		return in["active"] <= parkActive && in["active"] >= 10 && in["deferred"] == n-in["active"]
+	})
 	s.kill()
 	s.start()
 	ask(s.m, func() bool { s.m.parking.most = 300; return true })
