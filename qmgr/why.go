@@ -116,7 +116,7 @@ func (m *manager) admission(ref slot.Ref) proto.Wait {
 	if st := m.machine.Stats(); m.machine.Room() == 0 && st.Messages < m.set.sched.ActiveLimit {
 		w.Used, w.Limit, w.Setting = uint64(st.Recipients), uint64(m.set.sched.RecipientLimit), "recipients; qmgr_message_recipient_limit"
 	}
-	for i, msg := range m.parked.list[m.parked.head:] {
+	for i, msg := range m.fresh.list[m.fresh.head:] {
 		if msg.Ref == ref {
 			w.Ahead = uint64(i)
 		}
