@@ -3,6 +3,7 @@
 # make demo       the main job on a private instance below build/demo
 # make bench      the measurements
 # make figures    a backlog of a million messages, over five simulated days
+# make hostile    what local users can do to the mail, with the times (root)
 # make accounts   the users and groups that an installed system needs (root)
 # make install    DESTDIR, PREFIX and CONFDIR are honoured
 
@@ -22,7 +23,7 @@ PROGRAMS = $(notdir $(wildcard cmd/*))
 export CGO_ENABLED = 0
 LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR)
 
-.PHONY: all test bench figures demo accounts install clean
+.PHONY: all test bench figures hostile demo accounts install clean
 
 all:
 	@mkdir -p bin
@@ -48,6 +49,10 @@ bench: all
 # days, about a quarter of an hour, 1.5 GB in /var/tmp.
 figures:
 	POSTRIDER_FIGURES=1000000 go test -tags figures -timeout 2h -run TestFigures -v ./lib/spool
+
+# The comparison of doc/reliability.md, about five minutes: as root, on a machine with nothing else to do.
+hostile:
+	POSTRIDER_HOSTILE=1 go test -v -count=1 -timeout 30m -run 'TestAttacks|TestMaildrop' ./test/hostile
 
 # The commands that master prints when an account is missing.
 NOLOGIN = --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin

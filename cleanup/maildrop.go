@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -31,6 +32,10 @@ const (
 	listSize = 1000
 	// maxLeft is how many files left alone are remembered.
 	maxLeft = 10000
+	// maxSaid is how many of them are named in the log in a minute.
+	maxSaid = 100
+	// listenPause is between two wishes that the reader looks.
+	listenPause = 2 * time.Millisecond
 	// framing is how much larger than its content and envelope a file may be.
 	framing = 1 << 20
 )
@@ -40,11 +45,14 @@ const (
 // and a name that the journal knows is removed and not read again. It trusts nothing
 // there but the owner of a file, and nothing there stops it.
 type dropReader struct {
-	s    *service
-	dir  string
-	log  *maillog.Logger
-	wake chan struct{}
-	left map[string]stamp // files left alone, by name, and what they were then
+	s      *service
+	dir    string
+	log    *maillog.Logger
+	wake   chan struct{}
+	left   map[string]stamp // files left alone, by name, and what they were then
+	page   time.Time        // the minute in which said were to be named in the log
+	said   int
+	handed int // messages given to the journal so far
 
 	mu     sync.Mutex
 	busy   map[string]bool // read, and neither removed nor refused
@@ -84,6 +92,7 @@ func (r *dropReader) listen(l net.Listener) {
 		}
 		c.Close()
 		r.look()
+		time.Sleep(listenPause) // whoever floods us costs little; those behind him are looked at with him
 	}
 }
 
@@ -97,14 +106,15 @@ func (r *dropReader) look() {
 
 // run reads the directory at once, when asked, and every minute, and returns when
 // ctx has ended and all that was read is answered. However often it is asked, half
-// of the time is left to others.
+// of the time is left to others, and of the time that goes to files which stay where
+// they are, three quarters.
 func (r *dropReader) run(ctx context.Context) {
 	every := time.NewTicker(lookEvery)
 	defer every.Stop()
 	for ctx.Err() == nil {
 		began := time.Now()
-		r.scan(ctx)
-		rest := time.NewTimer(min(time.Since(began), lookEvery))
+		wasted := r.scan(ctx)
+		rest := time.NewTimer(min(max(time.Since(began), 3*wasted), lookEvery))
 		select {
 		case <-ctx.Done():
 		case <-rest.C:
@@ -139,27 +149,37 @@ func (r *dropReader) wait() {
 	}
 }
 
-// scan reads the directory once.
-func (r *dropReader) scan(ctx context.Context) {
+// scan reads the directory once. It returns how long it has dealt with files that stay.
+func (r *dropReader) scan(ctx context.Context) (wasted time.Duration) {
 	d, err := os.Open(r.dir)
 	if err != nil {
 		r.log.Warnf("cannot read %s: %v", dropDir, err)
-		return
+		return 0
 	}
 	defer d.Close()
+	r.turnPage()
 	left := map[string]stamp{}
 	for {
 		names, err := d.Readdirnames(listSize)
 		for _, name := range names {
 			if ctx.Err() != nil || r.hasFailed() {
-				return
+				return wasted
 			}
+			runtime.Gosched() // others are not to wait for a million names
+			began := time.Now()
+			before := r.handed
 			st, why := r.take(ctx, name)
+			if r.handed == before {
+				wasted += time.Since(began)
+			}
 			if why == nil || len(left) >= maxLeft {
 				continue // those over the limit are looked at each time, in silence
 			}
 			left[name] = st
-			if r.left[name] != st {
+			if r.left[name] == st {
+				continue
+			}
+			if r.said++; r.said <= maxSaid {
 				r.log.Warnf("%s/%s: left alone: %v", dropDir, name, why)
 			}
 		}
@@ -168,6 +188,19 @@ func (r *dropReader) scan(ctx context.Context) {
 		}
 	}
 	r.left = left
+	return wasted
+}
+
+// turnPage says once a minute how many files were not named in the log.
+func (r *dropReader) turnPage() {
+	now := time.Now()
+	if now.Sub(r.page) < lookEvery {
+		return
+	}
+	if r.said > maxSaid {
+		r.log.Warnf("%s: %d more files left alone", dropDir, r.said-maxSaid)
+	}
+	r.page, r.said = now, 0
 }
 
 func (r *dropReader) hasFailed() bool {
@@ -358,5 +391,6 @@ func (r *dropReader) hand(ctx context.Context, name string, m *message, picked m
 	m.picked = func(err error) { r.answered(name, err) }
 	r.log.Event(picked)
 	m.append()
+	r.handed++
 	return nil
 }

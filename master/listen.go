@@ -126,7 +126,11 @@ func (l listen) bind() (*os.File, error) {
 		err = os.Chmod(l.path, 0666) // peers are told apart by the kernel's word
 	}
 	if err == nil {
-		err = os.NewSyscallError("listen", unix.Listen(fd, 4096)) // the kernel takes somaxconn at most
+		backlog := 4096 // the kernel takes somaxconn at most
+		if l.path != "" {
+			backlog = 128 // whoever fills it keeps others waiting for no longer than it takes to refuse so many
+		}
+		err = os.NewSyscallError("listen", unix.Listen(fd, backlog))
 	}
 	if err != nil {
 		unix.Close(fd)

@@ -33,8 +33,8 @@ type crowd struct {
 	all   int
 	told  time.Time // of the last refusal that was logged
 
-	desk sync.Mutex // held while there is work for one of them, and while it rests
-	next time.Time  // when there may be more
+	desk chan struct{} // full while there is work for one of them; made by the first
+	next time.Time     // when there may be more
 }
 
 // user is one of them. A nil user is somebody without limits.
@@ -57,7 +57,7 @@ func (c *crowd) enter(uid uint32) *user {
 		return nil
 	}
 	if c.users == nil {
-		c.users = map[uint32]*user{}
+		c.users, c.desk = map[uint32]*user{}, make(chan struct{}, 1)
 	}
 	c.users[uid] = u
 	u.n++
@@ -135,8 +135,8 @@ func (u *user) work(began time.Time, f func()) error {
 		return nil
 	}
 	c := u.crowd
-	c.desk.Lock()
-	defer c.desk.Unlock()
+	c.desk <- struct{}{}
+	defer func() { <-c.desk }()
 	time.Sleep(time.Until(c.next))
 	start := time.Now()
 	if start.Sub(began) > listTime {

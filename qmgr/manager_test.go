@@ -38,6 +38,7 @@ type site struct {
 	ids     mail.IDs
 	log     *lockedBuffer
 
+	fs   disk.FS // what start gives to qmgr; nil: the disk
 	m    *manager
 	stop context.CancelFunc
 	done chan error
@@ -197,7 +198,11 @@ func (s *site) start() {
 	}
 	log.Open(w, maillog.Stdout)
 	go s.log.add(r)
-	s.m, err = newManager(&fakeHost{cfg: s.cfg, stop: make(chan struct{})}, log, spool.Options{FS: disk.OS(s.dir)})
+	fs := s.fs
+	if fs == nil {
+		fs = disk.OS(s.dir)
+	}
+	s.m, err = newManager(&fakeHost{cfg: s.cfg, stop: make(chan struct{})}, log, spool.Options{FS: fs})
 	if err != nil {
 		s.t.Fatal(err)
 	}
