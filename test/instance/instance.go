@@ -183,6 +183,17 @@ func (i *Instance) give(path string) {
 	}
 }
 
+// GiveQueue makes the instance's user the owner of all that a test put into the queue
+// directory while the system was down.
+func (i *Instance) GiveQueue() {
+	filepath.WalkDir(i.Queue, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			i.give(path)
+		}
+		return nil
+	})
+}
+
 // Start starts the system and waits until it greets.
 func (i *Instance) Start() {
 	i.t.Helper()
