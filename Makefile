@@ -4,6 +4,7 @@
 # make bench      the measurements
 # make figures    a backlog of a million messages, over five simulated days
 # make hostile    what local users can do to the mail, with the times (root)
+# make scale      a million messages, ten thousand black holes: bench/SCALE.md (root)
 # make accounts   the users and groups that an installed system needs (root)
 # make install    DESTDIR, PREFIX and CONFDIR are honoured
 
@@ -23,7 +24,7 @@ PROGRAMS = $(notdir $(wildcard cmd/*))
 export CGO_ENABLED = 0
 LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR)
 
-.PHONY: all test bench figures hostile demo accounts install clean
+.PHONY: all test bench figures hostile scale demo accounts install clean
 
 all:
 	@mkdir -p bin
@@ -53,6 +54,12 @@ figures:
 # The comparison of doc/reliability.md, about five minutes: as root, on a machine with nothing else to do.
 hostile:
 	POSTRIDER_HOSTILE=1 go test -v -count=1 -timeout 30m -run 'TestAttacks|TestMaildrop' ./test/hostile
+
+# The figures of bench/SCALE.md, about an hour and 3 GB in /tmp. Root, for a network
+# namespace. One of them: make scale RUN=TestDeferred.
+RUN ?= .
+scale:
+	go test -tags scale -count=1 -timeout 3h -run '$(RUN)' -v ./test/scale
 
 # The commands that master prints when an account is missing.
 NOLOGIN = --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin

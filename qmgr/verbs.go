@@ -50,17 +50,39 @@ func (o *operator) verb(v *proto.Verb) proto.Done {
 	if asks[v.Kind] != 0 {
 		return o.wish(v.Kind, queues, ids)
 	}
-	var ts []spool.Target
-	err := o.each(queues, ids, func(items []*listed) error {
+	done, err := o.apply(v.Kind, queues, ids)
+	if err != nil {
+		return proto.Done{Code: exTempFail, Text: fmt.Sprintf("searching the queue: %v (%d messages were found and changed before that)", err, done.Count)}
+	}
+	return o.durable(func(d *proto.Done) { *d = done })
+}
+
+// verbBatch is how many messages a verb changes at once. In between the owner does
+// other things, and no more targets than these are in memory, of however many messages
+// (S7).
+const verbBatch = 4096
+
+// apply carries a verb out for all that it names, found and changed some at a time.
+func (o *operator) apply(kind proto.VerbKind, queues, ids []string) (done proto.Done, err error) {
+	ts := make([]spool.Target, 0, verbBatch)
+	act := func() {
+		ask(o.m, func() bool { o.m.apply(kind, ts, &done); return true })
+		clear(ts)
+		ts = ts[:0]
+	}
+	err = o.each(queues, ids, func(items []*listed) error {
 		for _, it := range items {
 			ts = append(ts, it.target)
 		}
+		if len(ts) > verbBatch-listBatch {
+			act()
+		}
 		return nil
 	})
-	if err != nil {
-		return proto.Done{Code: exTempFail, Text: "searching the queue: " + err.Error()}
+	if len(ts) > 0 && err == nil {
+		act()
 	}
-	return o.durable(func(done *proto.Done) { o.m.apply(v.Kind, ts, done) })
+	return done, err
 }
 
 // durableTime is how long an operator waits for the disk.
@@ -111,13 +133,13 @@ func (m *manager) apply(kind proto.VerbKind, ts []spool.Target, done *proto.Done
 	})
 	switch kind {
 	case proto.VerbHold:
-		done.Count = uint64(m.spool.Hold(ts))
+		done.Count += uint64(m.spool.Hold(ts))
 	case proto.VerbRelease:
-		done.Count = uint64(m.spool.Release(ts))
+		done.Count += uint64(m.spool.Release(ts))
 	case proto.VerbDelete:
-		done.Count = uint64(m.spool.Delete(ts))
+		done.Count += uint64(m.spool.Delete(ts))
 	case proto.VerbFlush:
-		done.Count = uint64(m.spool.Expedite(ts))
+		done.Count += uint64(m.spool.Expedite(ts))
 	}
 	for _, t := range ts {
 		if len(done.IDs) < proto.DoneIDs {

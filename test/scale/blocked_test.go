@@ -46,7 +46,7 @@ func blocked(t *testing.T, kind, nextHop string) {
 	t.Run("new", func(t *testing.T) {
 		w := system(func() time.Time { return time.Time{} })
 		w.Start()
-		w.beside(kind+", new")
+		w.beside(kind + ", new")
 		w.Kill()
 	})
 	t.Run("due", func(t *testing.T) {
@@ -57,7 +57,7 @@ func blocked(t *testing.T, kind, nextHop string) {
 			t.Fatalf("the backlog took %v too long to make", time.Since(due))
 		}
 		time.Sleep(time.Until(due.Add(-2 * time.Second)))
-		w.beside(kind+", due at once")
+		w.beside(kind + ", due at once")
 		w.Kill()
 	})
 	t.Run("flush", func(t *testing.T) {
@@ -65,7 +65,7 @@ func blocked(t *testing.T, kind, nextHop string) {
 		w := system(func() time.Time { return due })
 		w.Start()
 		time.AfterFunc(2*time.Second, func() { w.Try("", "postqueue", "-f") })
-		w.beside(kind+", flushed")
+		w.beside(kind + ", flushed")
 		w.Kill()
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -217,4 +218,13 @@ func TestRecovery(t *testing.T) {
 	if _, listed := list(w); listed < n-1 {
 		t.Errorf("%d messages are listed, not %d", listed, n-1)
 	}
+}
+
+// waiting counts what the listing shows.
+func waiting(listing string) (n int) {
+	i := strings.LastIndex(listing, " in ")
+	if i >= 0 {
+		fmt.Sscanf(listing[i:], " in %d Request", &n)
+	}
+	return n
 }

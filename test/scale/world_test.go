@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"postrider/lib/mail"
 	"postrider/test/instance"
 	"postrider/test/sink"
+	"postrider/test/source"
 )
 
 // world is a mail system with one healthy destination, good.test. Mail for blocked.test,
@@ -54,6 +55,22 @@ func (w *world) healthy(name string, rate float64) (f *Flow, stop func()) {
 	return f, func() { cancel(); <-done }
 }
 
+// feed sends n small messages by 10 sessions.
+func (w *world) feed(n int, to func(i int) string) {
+	w.t.Helper()
+	var next atomic.Int64
+	acked := source.Load(context.Background(), w.Addr, 10, nil, func() *source.Message {
+		i := int(next.Add(1)) - 1
+		if i >= n {
+			return nil
+		}
+		return source.New(fmt.Sprint("feed", i), "s@example.com", 500, to(i))
+	})
+	if acked != n {
+		w.t.Fatalf("%d of %d messages were accepted", acked, n)
+	}
+}
+
 // until polls until the condition holds, for as long as a test of a million may take.
 func (w *world) until(what string, limit time.Duration, condition func() bool) time.Duration {
 	w.t.Helper()
@@ -82,12 +99,3 @@ func host(addr string) string { h, _, _ := net.SplitHostPort(addr); return h }
 
 // refused is the status of letters that were tried before.
 var refused = mail.Status{DSN: "4.4.1", Text: "connect to mx.blocked.test[192.0.2.1]:25: Connection refused"}
-
-// waiting counts what the listing shows.
-func waiting(listing string) (n int) {
-	i := strings.LastIndex(listing, " in ")
-	if i >= 0 {
-		fmt.Sscanf(listing[i:], " in %d Request", &n)
-	}
-	return n
-}
