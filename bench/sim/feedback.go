@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"postrider/lib/sched"
 )
@@ -16,7 +15,7 @@ func (p *postfix) result(now sched.Time, id uint64, ok bool) {
 	delete(p.entries, id)
 	q, j := e.q, e.j
 	if ok {
-		q.better()
+		q.better(p.limits)
 	} else {
 		p.worse(q)
 	}
@@ -24,9 +23,12 @@ func (p *postfix) result(now sched.Time, id uint64, ok bool) {
 	q.busy--
 	p.rcpts -= len(e.recipients)
 	j.left--
-	if q.tag == p.tag && q.todo > 0 && !q.dead && q.busy < q.window {
-		p.tag += 2
-		p.current, p.candidate.of = p.first, nil
+	if room := !q.dead && q.busy < q.window; q.tag == p.tag && (room || q.dead) {
+		if room && q.todo > 0 {
+			p.tag += 2
+			p.current, p.candidate.of = p.first, nil
+		}
+		q.tag = 0
 	}
 	p.forget(q)
 	if p.unread > 0 && recipientLimit-p.rcpts >= refillLimit {
@@ -49,21 +51,21 @@ func (p *postfix) refill() {
 	}
 }
 
-func (q *queue) better() {
+func (q *queue) better(l limits) {
 	q.cohorts = 0
 	if q.dead {
 		q.dead, q.window = false, max(q.busy, 1)
 		q.success, q.failure = 0, 0
 		return
 	}
-	if q.window >= windowLimit || q.window >= q.busy+initial {
+	if q.window >= l.window || q.window >= q.busy+l.initial {
 		return
 	}
 	for q.success++; q.success+0.5 >= 1; q.success-- {
 		q.window++
 		q.failure = 0
 	}
-	q.window = min(q.window, windowLimit)
+	q.window = min(q.window, l.window)
 }
 
 func (p *postfix) worse(q *queue) {
@@ -79,7 +81,7 @@ func (p *postfix) worse(q *queue) {
 		return
 	}
 	q.dead = true
-	p.revivals.add(p.now.Add(300*time.Second), q)
+	p.revivals.add(p.whole(p.now).Add(p.minBackoff), q)
 	for _, e := range p.waiting(q) {
 		delete(q.entries, e)
 		q.todo--

@@ -57,9 +57,9 @@ func play(w io.Writer, o options) error {
 		world := s.make(o.Seed, o.Scale)
 		var results [2]*result
 		var took [2]time.Duration
-		for i, make := range []func() (scheduler, deferredQueue){newOurs(o.Seed), newPostfix} {
+		for i, make := range []maker{newOurs(o.Seed), newPostfix} {
 			begin := time.Now()
-			sch, later := make()
+			sch, later := make(world.limits)
 			results[i] = simulate(world, sch, later)
 			took[i] = time.Since(begin)
 		}

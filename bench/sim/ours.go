@@ -18,18 +18,15 @@ type ours struct {
 	sliced map[uint32]*message // those of which more is to be admitted
 }
 
-var retry = sched.Retry{MinBackoff: 300 * time.Second, MaxBackoff: 4000 * time.Second}
-
 const transport = "smtp"
 
-func newOurs(seed uint64) func() (scheduler, deferredQueue) {
-	return func() (scheduler, deferredQueue) {
+func newOurs(seed uint64) maker {
+	return func(l limits) (scheduler, deferredQueue) {
 		one, _ := sched.ParseFeedback("1")
-		r := retry
-		r.Seed = seed
-		return &ours{sliced: map[uint32]*message{}, m: sched.New(sched.Config{ActiveLimit: activeLimit, RecipientLimit: activeLimit, Retry: r,
-			Transports: map[string]sched.Transport{transport: {Slots: slots, InitialConcurrency: initial,
-				ConcurrencyLimit: windowLimit, RecipientLimit: perDelivery, PositiveFeedback: one, NegativeFeedback: one,
+		r := sched.Retry{MinBackoff: l.minBackoff, MaxBackoff: l.maxBackoff, Seed: seed}
+		return &ours{sliced: map[uint32]*message{}, m: sched.New(sched.Config{ActiveLimit: l.active, RecipientLimit: l.active, Retry: r,
+			Transports: map[string]sched.Transport{transport: {Slots: l.slots, InitialConcurrency: l.initial,
+				ConcurrencyLimit: l.window, RecipientLimit: l.perDelivery, PositiveFeedback: one, NegativeFeedback: one,
 				CohortLimit: 1, RetryTime: time.Minute, UnprovenShare: 50}}})}, &byTime{retry: r}
 	}
 }
@@ -93,6 +90,8 @@ func (q *byTime) next(now sched.Time) *message {
 	}
 	return q.future.take()
 }
+
+func (q *byTime) lay(m *message) { q.future.add(0, m) }
 
 // wakeAt returns when mail becomes due. What is due already waits for room, and
 // room comes with an event.

@@ -13,8 +13,8 @@ type postfix struct {
 	entries   map[uint64]*entry
 	lastEntry uint64
 	busy      int
-	active    map[uint32]*job
-	first     *job // the job list
+	messages  map[uint32]*job // active
+	first     *job            // the job list
 	last      *job
 	current   *job
 	tag       int // of the transport: jobs and queues with it are blocked
@@ -22,13 +22,14 @@ type postfix struct {
 	unread    int // jobs that have some
 	candidate struct {
 		of     *job
-		second int64
+		second sched.Time
 		is     *job
 	}
 	deferred bool // prefer
 	out      []action
 	taken    int
 	revivals future[*queue]
+	limits
 }
 
 // recipientLimit is default_recipient_limit, refillLimit the number of free
@@ -83,12 +84,13 @@ type entry struct {
 	recipients []uint32
 }
 
-func newPostfix() (scheduler, deferredQueue) {
-	return &postfix{queues: map[int32]*queue{}, entries: map[uint64]*entry{}, active: map[uint32]*job{}, tag: 1}, &scan{}
+func newPostfix(l limits) (scheduler, deferredQueue) {
+	return &postfix{queues: map[int32]*queue{}, entries: map[uint64]*entry{}, messages: map[uint32]*job{}, tag: 1, limits: l},
+		&scan{limits: l, begun: l.scan.Add(-l.queueRun)}
 }
 
 func (p *postfix) room() bool {
-	if len(p.active) < activeLimit {
+	if len(p.messages) < p.active {
 		return true
 	}
 	p.deferred = false // a full active queue begins anew with incoming
@@ -109,7 +111,7 @@ func (p *postfix) tick(now sched.Time) {
 			return
 		}
 		if q := p.revivals.take(); q.dead && p.queues[q.site] == q {
-			q.dead, q.window, q.success, q.failure, q.cohorts = false, initial, 0, 0, 0
+			q.dead, q.window, q.success, q.failure, q.cohorts = false, p.initial, 0, 0, 0
 			p.forget(q)
 		}
 	}
@@ -124,8 +126,8 @@ func (p *postfix) forget(q *queue) {
 func (p *postfix) admit(now sched.Time, m *message, deferred bool) {
 	p.tick(now)
 	p.deferred = !deferred
-	j := &job{m: m, queued: now, bySite: map[int32]*peer{}, unread: len(m.todo)}
-	p.active[m.id] = j
+	j := &job{m: m, queued: p.whole(now), bySite: map[int32]*peer{}, unread: len(m.todo)}
+	p.messages[m.id] = j
 	p.unread++
 	p.readMore(j)
 	if j.left > 0 || j.unread > 0 {
@@ -147,7 +149,7 @@ func (p *postfix) readMore(j *job) {
 		site := j.m.sites[r]
 		q := p.queues[site]
 		if q == nil {
-			q = &queue{site: site, window: initial, entries: map[*entry]bool{}}
+			q = &queue{site: site, window: p.initial, entries: map[*entry]bool{}}
 			p.queues[site] = q
 		}
 		if q.dead {
@@ -156,7 +158,7 @@ func (p *postfix) readMore(j *job) {
 		}
 		p.rcpts++
 		e := open[site]
-		if e == nil || len(e.recipients) == perDelivery {
+		if e == nil || len(e.recipients) == p.perDelivery {
 			e = p.entry(j, q)
 			open[site] = e
 		}
@@ -178,8 +180,9 @@ func (p *postfix) entry(j *job, q *queue) *entry {
 	q.todo++
 	j.read++
 	j.left++
-	if q.tag != p.tag {
-		j.tag = 0 // not blocked by this one
+	p.candidate.of = nil
+	if j.tag == p.tag { // not blocked by this one
+		j.tag, p.current = 0, p.first
 	}
 	return e
 }
@@ -220,7 +223,7 @@ func (p *postfix) finish(j *job) {
 	if j.listed {
 		p.retire(j)
 	}
-	delete(p.active, j.m.id)
+	delete(p.messages, j.m.id)
 	p.out = append(p.out, action{msg: j.m.id})
 }
 
@@ -230,7 +233,7 @@ func (p *postfix) next() (action, bool) {
 		return p.out[p.taken-1], true
 	}
 	p.out, p.taken = p.out[:0], 0
-	if p.busy >= slots {
+	if p.busy >= p.slots {
 		return action{}, false
 	}
 	e := p.choose()

@@ -1,7 +1,5 @@
 package main
 
-import "time"
-
 // Delivery slots: default_delivery_slot_cost, _loan, _discount and
 // default_minimum_delivery_slots.
 const (
@@ -23,8 +21,9 @@ func (p *postfix) choose() *entry {
 			continue
 		}
 		if e := j.take(); e != nil {
-			if p.current != j {
-				p.current, p.candidate.of = j, nil
+			p.current = j
+			if p.candidate.of != j { // its chance to be one has risen
+				p.candidate.of = nil
 			}
 			j.slots++
 			j.used++
@@ -95,7 +94,7 @@ func (p *postfix) preempt(cur *job) *job {
 		return cur
 	}
 	needed := c.maxEntries() - c.selected
-	if cur.slots/slotCost+slotLoan < needed*(100-slotDiscount)/100 {
+	if float64(cur.slots/slotCost+slotLoan) < float64(needed)*(100-slotDiscount)/100 {
 		return cur
 	}
 	p.pop(c)
@@ -119,10 +118,10 @@ func (p *postfix) preempt(cur *job) *job {
 }
 
 // best is the job after cur with the best score: age by size. It is looked for
-// once a second.
+// anew in each second; that there is none holds until the jobs change.
 func (p *postfix) best(cur *job) *job {
-	second := int64(p.now) / int64(time.Second)
-	if p.candidate.of == cur && p.candidate.second == second {
+	second := p.whole(p.now)
+	if p.candidate.of == cur && (p.candidate.second == second || p.candidate.is == nil) {
 		return p.candidate.is
 	}
 	room := (cur.read - cur.selected + cur.slots) / slotCost
@@ -132,7 +131,7 @@ func (p *postfix) best(cur *job) *job {
 		if j.tag == p.tag || len(j.children) > 0 {
 			continue
 		}
-		age := float64(p.now.Sub(j.queued)/time.Second) + 1
+		age := second.Sub(j.queued).Seconds() + 1
 		if age <= score && j.parent == nil {
 			break // later ones are younger still
 		}
@@ -149,7 +148,9 @@ func (p *postfix) best(cur *job) *job {
 // use goes back, and its children go to its parent.
 func (p *postfix) pop(j *job) {
 	if j.parent != nil {
-		j.parent.slots -= j.used * slotCost
+		if j.level == j.parent.level+1 { // else it passed another, which is gone
+			j.parent.slots -= j.used * slotCost
+		}
 		delete(j.parent.children, j)
 	}
 	for c := range j.children {
@@ -157,20 +158,14 @@ func (p *postfix) pop(j *job) {
 			c.parent.children[c] = true
 		}
 	}
-	j.children, j.parent, j.level, j.used = nil, nil, 0, 0
+	j.children, j.parent, j.level, p.candidate.of = nil, nil, 0, nil
 }
 
 // retire takes a job out of the list.
 func (p *postfix) retire(j *job) {
 	p.pop(j)
-	p.candidate.of = nil
 	if p.current == j {
-		if p.current = j.next; p.current == nil {
-			p.current = p.first
-		}
-		if p.current == j {
-			p.current = nil
-		}
+		p.current = j.next
 	}
 	p.unlink(j)
 }

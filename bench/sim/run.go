@@ -1,26 +1,36 @@
 package main
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"postrider/lib/sched"
 )
 
-// The limits of both: Postfix's defaults.
-const (
-	slots       = 100
-	activeLimit = 20000
-	initial     = 5
-	windowLimit = 20
-	perDelivery = 50
-)
+// limits are the parameters of both.
+type limits struct {
+	slots, active, initial, window, perDelivery int
+	minBackoff, maxBackoff, queueRun            time.Duration
+
+	scan   sched.Time    // first scan of the deferred queue
+	second time.Duration // how far the wall clock is into its second at 0
+}
+
+// defaults are Postfix's.
+var defaults = limits{slots: 100, active: 20000, initial: 5, window: 20, perDelivery: 50,
+	minBackoff: 300 * time.Second, maxBackoff: 4000 * time.Second, queueRun: 300 * time.Second}
+
+// maker makes what is compared.
+type maker func(limits) (scheduler, deferredQueue)
 
 // message is one that is not finished.
 type message struct {
 	id    uint32
 	class int
 	at    sched.Time
+	rank  int      // in incoming
 	sites []int32  // of the recipients
 	todo  []uint32 // the recipients of this pass, as indices into sites
 	again []uint32 // those of them that are deferred
@@ -41,6 +51,7 @@ type scheduler interface {
 // deferredQueue is where mail waits for its next attempt.
 type deferredQueue interface {
 	put(now sched.Time, m *message)
+	lay(m *message)               // it is there at the beginning, and due
 	next(now sched.Time) *message // one that may be tried, nil when there is none
 	wakeAt(now sched.Time) (sched.Time, bool)
 }
@@ -58,6 +69,7 @@ type action struct {
 type event struct {
 	stream, bulk int // index plus one
 	done         action
+	began        sched.Time
 	ok           bool
 }
 
@@ -83,6 +95,10 @@ func simulate(w *world, s scheduler, later deferredQueue) *result {
 		sim.future.add(sched.Time(st.gap(0)), event{stream: i + 1})
 	}
 	for i, b := range w.bulk {
+		if b.deferred {
+			later.lay(sim.message(b.class, b.sites, b.created))
+			continue
+		}
 		sim.future.add(b.at, event{bulk: i + 1})
 	}
 	for sim.advance() {
@@ -124,14 +140,18 @@ func (s *simulation) advance() bool {
 	switch e := s.future.take(); {
 	case e.stream > 0:
 		st := &s.streams[e.stream-1]
-		s.arrive(st.class, []int32{st.pick(st.chance)})
+		s.arrive(st.class, []int32{st.pick(st.chance)}, s.now, 0)
 		if next := s.now.Add(st.gap(s.now)); next < st.to {
 			s.future.add(next, event{stream: e.stream})
 		}
 	case e.bulk > 0:
-		s.arrive(s.bulk[e.bulk-1].class, s.bulk[e.bulk-1].sites)
+		b := &s.bulk[e.bulk-1]
+		s.arrive(b.class, b.sites, cmp.Or(b.created, s.now), b.rank)
 	default:
 		m := s.messages[e.done.msg]
+		if s.watch != nil {
+			s.watch(m, e.done.recipients, e.began, s.now, e.ok)
+		}
 		if e.ok {
 			for _, r := range e.done.recipients {
 				s.out.delivered(m, r, s.now, s.world)
@@ -146,16 +166,27 @@ func (s *simulation) advance() bool {
 	return true
 }
 
-func (s *simulation) arrive(class int, sites []int32) {
+// arrive puts a message into incoming, behind those of its rank and less.
+func (s *simulation) arrive(class int, sites []int32, created sched.Time, rank int) {
+	m := s.message(class, sites, created)
+	m.rank = rank
+	i := len(s.incoming)
+	for i > s.taken && s.incoming[i-1].rank > rank {
+		i--
+	}
+	s.incoming = slices.Insert(s.incoming, i, m)
+}
+
+func (s *simulation) message(class int, sites []int32, created sched.Time) *message {
 	s.lastID++
-	m := &message{id: s.lastID, class: class, at: s.now, sites: sites, todo: make([]uint32, len(sites))}
+	m := &message{id: s.lastID, class: class, at: created, sites: sites, todo: make([]uint32, len(sites))}
 	for i := range sites {
 		m.todo[i] = uint32(i)
 	}
 	s.messages[m.id] = m
-	s.incoming = append(s.incoming, m)
 	s.out.messages++
 	s.out.recipients += len(sites)
+	return m
 }
 
 // feed admits what there is room for and carries out what the scheduler wants,
@@ -199,8 +230,8 @@ func (s *simulation) act() {
 		switch {
 		case a.entry != 0:
 			site := m.sites[a.recipients[0]]
-			took, ok := s.attempt(site, m.id+a.recipients[0]<<12, s.now)
-			s.future.add(s.now.Add(took), event{done: a, ok: ok})
+			took, ok := s.attempt(site, m.id, a.recipients[0], s.now)
+			s.future.add(s.now.Add(took), event{done: a, began: s.now, ok: ok})
 		case a.suspend:
 			m.again = append(m.again, a.recipients...)
 		case len(m.again) == 0:

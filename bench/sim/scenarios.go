@@ -23,9 +23,9 @@ var scenarios = []scenario{
 	{"e", "4,000 black holes beside 1,000 healthy destinations", holes},
 }
 
-// start returns a world whose sites all work.
-func start(seed uint64, scale float64, hours float64, n int, classes ...string) *world {
-	w := &world{seed: seed, classes: classes, sites: make([]site, n), end: sched.Time(hours * scale * float64(time.Hour))}
+// begin returns a world whose sites all work.
+func begin(seed uint64, scale float64, hours float64, n int, classes ...string) *world {
+	w := &world{seed: seed, limits: defaults, classes: classes, sites: make([]site, n), end: sched.Time(hours * scale * float64(time.Hour))}
 	for i := range w.sites {
 		w.sites[i] = site{took: 500 * time.Millisecond, timeout: 30 * time.Second}
 	}
@@ -40,7 +40,7 @@ func (w *world) mail(class int, rate float64, pick func(*rand.Rand) int32) *stre
 }
 
 func day(seed uint64, scale float64) *world {
-	w := start(seed, scale, 24, 5000, "healthy", "slow", "down", "black hole")
+	w := begin(seed, scale, 24, 5000, "healthy", "slow", "down", "black hole")
 	for i := range 300 {
 		s := &w.sites[4700+i]
 		switch {
@@ -62,7 +62,7 @@ func day(seed uint64, scale float64) *world {
 }
 
 func downGiant(seed uint64, scale float64) *world {
-	w := start(seed, scale, 3, 1001, "healthy", "giant")
+	w := begin(seed, scale, 3, 1001, "healthy", "giant")
 	w.sites[0].from, w.sites[0].to = w.end/10, w.end
 	w.mail(0, 4, zipf(1, 1000))
 	w.mail(1, 36, even(0, 1))
@@ -70,7 +70,7 @@ func downGiant(seed uint64, scale float64) *world {
 }
 
 func mailing(seed uint64, scale float64) *world {
-	w := start(seed, scale, 1, 5000, "single", "mailing", "one domain")
+	w := begin(seed, scale, 1, 5000, "single", "mailing", "one domain")
 	w.mail(0, 20, zipf(0, 5000))
 	r, pick := rand.New(rand.NewPCG(seed, 99)), zipf(0, 5000)
 	n := int(100000 * min(scale, 1))
@@ -84,7 +84,7 @@ func mailing(seed uint64, scale float64) *world {
 }
 
 func comeback(seed uint64, scale float64) *world {
-	w := start(seed, scale, 6, 1001, "healthy", "returned")
+	w := begin(seed, scale, 6, 1001, "healthy", "returned")
 	w.sites[0].to = w.end / 3 * 2
 	w.mail(0, 10, zipf(1, 1000))
 	w.mail(1, 50000/float64(4*3600), even(0, 1)).to = w.sites[0].to
@@ -92,7 +92,7 @@ func comeback(seed uint64, scale float64) *world {
 }
 
 func slowSite(seed uint64, scale float64) *world {
-	w := start(seed, scale, 4, 1001, "healthy", "slow")
+	w := begin(seed, scale, 4, 1001, "healthy", "slow")
 	w.sites[0].took = 30 * time.Second
 	w.mail(0, 20, zipf(1, 1000))
 	w.mail(1, 1.2, even(0, 1))
@@ -100,7 +100,7 @@ func slowSite(seed uint64, scale float64) *world {
 }
 
 func holes(seed uint64, scale float64) *world {
-	w := start(seed, scale, 3, 5000, "healthy", "rare healthy", "black hole")
+	w := begin(seed, scale, 3, 5000, "healthy", "rare healthy", "black hole")
 	for i := range 4000 {
 		w.sites[1000+i].hole = true
 	}

@@ -41,9 +41,9 @@ func TestPoint(t *testing.T) {
 		most  float64 // seconds, 99 % of the first class
 	}{{"black holes", holes, 0.1, 1}, {"mailing", mailing, 0.3, 1}, {"giant down", downGiant, 0.1, 1}} {
 		w := c.make(3, c.scale)
-		s, later := newOurs(3)()
+		s, later := newOurs(3)(w.limits)
 		ours := simulate(w, s, later)
-		s, later = newPostfix()
+		s, later = newPostfix(w.limits)
 		model := simulate(w, s, later)
 		if got := ours.quantile(0, 0.99); got > c.most {
 			t.Errorf("%s: 99 %% of healthy mail within %.2f s, want %v", c.name, got, c.most)
@@ -75,7 +75,7 @@ func TestModelDies(t *testing.T) {
 // The model's delivery slots: a message with one recipient passes a large one
 // within some deliveries, and one with many does not.
 func TestModelPreempts(t *testing.T) {
-	s, _ := newPostfix()
+	s, _ := newPostfix(defaults)
 	p := s.(*postfix)
 	msg := func(id uint32, n int) *message {
 		m := &message{id: id, sites: make([]int32, n)}
@@ -108,7 +108,7 @@ func TestModelPreempts(t *testing.T) {
 // Deferred mail of the model waits for a scan, ours does not.
 func TestDeferred(t *testing.T) {
 	m := &message{id: 1}
-	q := &scan{}
+	q := &scan{limits: defaults}
 	q.put(200e9, m)
 	for _, c := range []struct {
 		at   time.Duration

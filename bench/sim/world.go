@@ -16,6 +16,11 @@ type world struct {
 	streams []stream
 	bulk    []bulk
 	end     sched.Time
+	limits  limits
+
+	// service and watch replace attempt, and hear of each delivery, where they are set.
+	service func(site int32, message, recipient uint32, now sched.Time) (time.Duration, bool)
+	watch   func(m *message, recipients []uint32, began, ended sched.Time, ok bool)
 }
 
 // site is a destination.
@@ -38,9 +43,12 @@ type stream struct {
 
 // bulk is one message for many.
 type bulk struct {
-	class int
-	at    sched.Time
-	sites []int32
+	class    int
+	at       sched.Time
+	created  sched.Time // when not at, as counts for its retries
+	deferred bool       // it lies in the deferred queue at the beginning
+	rank     int        // its place in incoming, where that is not the order of arrival
+	sites    []int32
 }
 
 // gap returns the time from now to the next message of s.
@@ -54,7 +62,11 @@ func (s *stream) gap(now sched.Time) time.Duration {
 
 // attempt returns how long a delivery takes and whether it succeeds. The same
 // message takes the same time with every scheduler.
-func (w *world) attempt(n int32, id uint32, now sched.Time) (time.Duration, bool) {
+func (w *world) attempt(n int32, message, recipient uint32, now sched.Time) (time.Duration, bool) {
+	if w.service != nil {
+		return w.service(n, message, recipient, now)
+	}
+	id := message + recipient<<12
 	s := &w.sites[n]
 	chance := rand.NewPCG(w.seed^uint64(id)<<20, uint64(n)).Uint64()
 	vary := 0.5 + float64(chance>>11)/(1<<53)
