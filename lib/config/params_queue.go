@@ -33,7 +33,7 @@ var queueParams = []Param{
 	perTransport("destination_concurrency_failed_cohort_limit", number("default_destination_concurrency_failed_cohort_limit", "1", 0, 1000000, "Pseudo-cohorts that fail before a destination counts as dead; 0: never.")),
 	perTransport("destination_rate_delay", span("default_destination_rate_delay", "0s", second, "Pause between deliveries to one destination, one at a time then; fractions in ms.")),
 	perTransport("transport_rate_delay", span("default_transport_rate_delay", "0s", second, "Pause between deliveries of one transport; fractions in ms.")),
-	number("unproven_destination_share", "0", 0, 100, "Percent of a transport's deliveries that destinations without a recent success may have together, so that dead ones do not stop the others; 0: no limit."),
+	number("unproven_destination_share", "50", 0, 100, "Percent of a transport's deliveries that destinations without a recent success may have together, so that dead ones do not stop the others; 0: no limit."),
 	accepted(perTransport("recipient_limit", number("default_recipient_limit", "20000", 0, 0, "Recipients in memory per transport."))),
 	accepted(perTransport("extra_recipient_limit", number("default_extra_recipient_limit", "1000", 0, 0, "Recipients in memory per transport for messages that pass larger ones."))),
 	accepted(perTransport("recipient_refill_limit", number("default_recipient_refill_limit", "100", 1, 0, "Recipients read at a time from a large message."))),

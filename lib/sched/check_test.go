@@ -20,7 +20,7 @@ func check(t testing.TB, m *Machine) {
 			for l := range d.lanes {
 				n := d.lanes[l].todo.n
 				todo += n
-				should := n > 0 && !d.dead && !d.resting && d.busy < d.window
+				should := n > 0 && !d.dead && !d.resting && d.curbed.in == nil && d.busy < d.window
 				bad(should == (d.lanes[l].ring.in == &d.rings()[l]), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
 				bad(should == (d.lanes[l].ring.in != nil), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
 			}
@@ -34,6 +34,7 @@ func check(t testing.TB, m *Machine) {
 			if d.rank != proven {
 				unproven += d.busy
 			}
+			bad(d.curbed.in == nil || d.rank != proven && d.busy > 0 && tr.short(d), "%s:%s: curbed without need", name, key)
 			bad(!d.dead || d.todo == 0, "%s:%s: dead with mail", name, key)
 			bad(d.window >= 1 && d.busy >= 0, "%s:%s: window %d busy %d", name, key, d.window, d.busy)
 			bad(tr.clamp(d.window) == d.window, "%s:%s: window %d over the limit", name, key, d.window)
@@ -48,6 +49,7 @@ func check(t testing.TB, m *Machine) {
 				timers++
 			}
 		}
+		bad(tr.unproven() == 0 || tr.curbed.n <= tr.unproven(), "%s: %d curbed", name, tr.curbed.n)
 		bad(unproven == tr.unprovenBusy, "%s: %d in hand for unproven, counted %d", name, tr.unprovenBusy, unproven)
 		if tr.alarm.place > 0 {
 			timers++

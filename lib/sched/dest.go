@@ -36,6 +36,7 @@ type dest struct {
 	busy    int // entries in hand
 	waiting node[dest]
 	idle    node[dest]
+	curbed  node[dest] // unproven, and waiting until slots are not short
 
 	rank  rank
 	until Time // how long rank holds; fresh holds for ever
@@ -96,7 +97,7 @@ func (m *Machine) dest(t *transport, r *Recipient) *dest {
 
 func newDest(t *transport, key, nextHop string) *dest {
 	d := &dest{trans: t, key: key, nextHop: nextHop, rank: fresh, window: t.initial()}
-	d.waiting.of, d.idle.of, d.alarm.dest = d, d, d
+	d.waiting.of, d.idle.of, d.curbed.of, d.alarm.dest = d, d, d, d
 	for l := range d.lanes {
 		d.lanes[l].dest = d
 		d.lanes[l].ring.of = &d.lanes[l]
@@ -106,10 +107,10 @@ func newDest(t *transport, key, nextHop string) *dest {
 }
 
 // settle puts d into the rings where it may start something and takes it out
-// of the others. It follows every change of todo, busy, window, dead or resting;
-// the caller settles the transport.
+// of the others. It follows every change of todo, busy, window, dead, resting or
+// curbed; the caller settles the transport.
 func (d *dest) settle() {
-	open := !d.dead && !d.resting && d.busy < d.window
+	open := !d.dead && !d.resting && d.curbed.in == nil && d.busy < d.window
 	rings := d.rings()
 	for l := range d.lanes {
 		rings[l].member(&d.lanes[l].ring, open && d.lanes[l].todo.n > 0)

@@ -66,10 +66,11 @@
 // timeout, would hold all slots. So destinations have ranks: proven ones, which
 // had a success in the last four hours and did not die since, fresh ones, and
 // failing ones. Those that are not proven hold UnprovenShare of the slots of
-// their transport at most. While less than half of that is in use they start at
-// once and with their whole window; then each may have only one connection, or
-// those it has, whose failure counts as a whole cohort's; and when all of it is
-// in use they wait. Each rank has rings of its own and the ranks take turns, so
+// their transport at most. While less than half of that is in use, or all that is
+// in use is its own, such a destination starts at once and with its whole window.
+// Else it begins with one connection, whose failure counts as a whole cohort's, or
+// keeps to those it has until slots are not short any more; and when all of the
+// share is in use they wait. Each rank has rings of its own and the ranks take turns, so
 // a new site waits behind other new sites and not behind what failed.
 //
 // # Rates

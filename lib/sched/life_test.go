@@ -63,7 +63,7 @@ func (l *life) drain() {
 	// Nothing that could start is left waiting: work conservation.
 	for _, t := range l.m.transports {
 		for _, d := range t.dests {
-			full := t.unproven() > 0 && d.rank != proven && t.unprovenBusy >= t.unproven()
+			full := d.curbed.in != nil || t.unproven() > 0 && d.rank != proven && t.unprovenBusy >= t.unproven()
 			if t.state == up && !t.paced && !full && !d.resting && d.todo > 0 && d.busy < d.window && (t.Slots == 0 || t.busy < t.Slots) {
 				l.t.Fatalf("%s:%s waits for nothing", t.name, d.key)
 			}

@@ -76,6 +76,7 @@ func (m *Machine) SetConfig(now Time, cfg Config) {
 			if shared != (c.unproven() > 0) {
 				d.leaveRings()
 			}
+			d.curbed.leave() // its next turn tells anew
 			d.settle()
 		}
 		m.settle(t)

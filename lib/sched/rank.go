@@ -27,16 +27,18 @@ func (m *Machine) rank(d *dest, r rank) {
 		return
 	}
 	t := d.trans
-	switch {
-	case d.rank == proven:
-		t.unprovenBusy += d.busy
-	case r == proven:
-		t.unprovenBusy -= d.busy
-	}
 	if t.unproven() > 0 {
 		d.leaveRings() // for others
 	}
+	was := d.rank
 	d.rank = r
+	switch {
+	case was == proven:
+		t.unprovenBusy += d.busy
+	case r == proven:
+		d.curbed.leave()
+		t.freed(d.busy)
+	}
 	d.settle()
 	m.settle(t)
 }
@@ -72,26 +74,44 @@ func (t *transport) can(r rank) bool {
 	return t.rings[r][0].n+t.rings[r][1].n+t.rings[r][2].n > 0
 }
 
-// short says whether slots for unproven destinations are short: half of their
-// share is in use.
-func (t *transport) short() bool {
+// short says whether slots for unproven destinations are short for d: half of
+// their share is in use, and not by d alone.
+func (t *transport) short(d *dest) bool {
 	limit := t.unproven()
-	return limit > 0 && 2*t.unprovenBusy >= limit
+	return limit > 0 && 2*t.unprovenBusy >= limit && t.unprovenBusy > d.busy
+}
+
+// freed counts n slots less that unproven destinations have. Those that were
+// curbed because slots were short and may have more now go back to their rings.
+func (t *transport) freed(n int) {
+	t.unprovenBusy -= n
+	var next *node[dest]
+	for x := t.curbed.first; x != nil; x = next { // no more than the share, since each has a slot
+		next = x.next
+		if d := x.of; d.busy == 0 || !t.short(d) {
+			x.leave()
+			d.settle()
+		}
+	}
 }
 
 // mayStart says whether d, which is open, may start an entry now. If not, it
 // has left its ring: its rank was too old; or it is unproven, has connections,
-// and slots are short, so those it has are its window. Without any it begins
-// with one.
+// and slots are short, so it is curbed until they are not. Without any it begins
+// with one, and that is its window.
 func (m *Machine) mayStart(d *dest) bool {
 	was := d.rank
 	if m.expire(d); d.rank != was && d.trans.unproven() > 0 {
 		return false
 	}
-	if d.rank == proven || !d.trans.short() {
+	if d.rank == proven || !d.trans.short(d) {
 		return true
 	}
-	d.window = max(d.busy, 1)
+	if d.busy == 0 {
+		d.window = 1
+		return true
+	}
+	d.trans.curbed.push(&d.curbed)
 	d.settle()
-	return d.busy == 0
+	return false
 }

@@ -71,7 +71,7 @@ func (m *Machine) letGo(e *entry) {
 	e.dest.busy--
 	e.dest.trans.busy--
 	if e.dest.rank != proven {
-		e.dest.trans.unprovenBusy--
+		e.dest.trans.freed(1)
 	}
 	m.rest(e.dest)
 	m.settle(e.dest.trans)

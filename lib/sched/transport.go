@@ -18,6 +18,7 @@ type transport struct {
 
 	dests   map[string]*dest         // by key
 	waiting list[dest]               // those that have mail waiting
+	curbed  list[dest]               // those that may have more slots when they are not short
 	rings   [ranks][lanes]list[lane] // those that may start one, by rank and lane
 	rank    rank                     // the rank that is next
 	turn    [ranks]int               // the lane of each that is next

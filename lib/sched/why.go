@@ -119,6 +119,9 @@ func (m *Machine) why(e *entry) Waiting {
 	case d.resting:
 		w.Cause, w.Until = ForRate, d.rested
 		set(t.name+"_destination_rate_delay", t.DestinationRateDelay.String())
+	case d.curbed.in != nil:
+		w.Cause, w.Used, w.Limit = ForShare, t.unprovenBusy, t.unproven()
+		set("unproven_destination_share", strconv.Itoa(t.UnprovenShare)+"%")
 	case d.busy >= d.window:
 		w.Cause, w.Used, w.Limit = ForWindow, d.busy, d.window
 		switch {
