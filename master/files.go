@@ -3,16 +3,17 @@ package master
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// settled is how old a change of a table must be before daemons get the file:
-// whoever writes it in place is done then.
-const settled = 2 * time.Second
+	"postrider/lib/address"
+	"postrider/lib/config"
+	"postrider/lib/table"
+)
 
 // watched is a file that daemons read by a descriptor of ours.
 type watched struct {
@@ -29,9 +30,13 @@ type identity struct {
 	mtime    int64 // nanoseconds
 }
 
+// copyMax is how large a table may be to be handed out as a copy, bytes.
+const copyMax = 64 << 20
+
 // openWatched opens the file. It must be a regular one: anything else could
-// make its readers wait.
-func openWatched(path string) watched {
+// make its readers wait. A table is copied into memory that nobody can change: all
+// daemons read the same text, also one that is started while the file is being written.
+func openWatched(path string, table bool) watched {
 	w := watched{path: path}
 	w.file, w.err = os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if w.err != nil {
@@ -47,17 +52,39 @@ func openWatched(path string) watched {
 		return w
 	}
 	w.id = identify(st)
+	if table && st.Size() <= copyMax {
+		sealed, err := sealedCopy(w.file)
+		w.file.Close()
+		w.file, w.err = sealed, err
+	}
 	return w
 }
 
-// differs says whether the path shows another state of the file than w, and how
-// old that state is. A file that has gone does not: what was granted serves on.
-func (w *watched) differs() (bool, time.Duration) {
+// sealedCopy returns a memory file with the contents of f that cannot be changed.
+func sealedCopy(f *os.File) (*os.File, error) {
+	fd, err := unix.MemfdCreate("table", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memory file", err)
+	}
+	m := os.NewFile(uintptr(fd), f.Name())
+	if _, err = io.Copy(m, f); err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
+	}
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("copy %s: %w", f.Name(), err)
+	}
+	return m, nil
+}
+
+// differs says whether the path shows another state of the file than w. A file that
+// has gone does not: what was granted serves on.
+func (w *watched) differs() bool {
 	st, err := os.Stat(w.path)
 	if err != nil {
-		return false, 0
+		return false
 	}
-	return identify(st) != w.id, time.Since(st.ModTime()).Abs()
+	return identify(st) != w.id
 }
 
 func (w *watched) close() {
@@ -84,7 +111,7 @@ func (p *plan) checkTables() []string {
 				continue
 			}
 			seen[path] = true
-			w := openWatched(path)
+			w := openWatched(path, false)
 			if w.err != nil {
 				lines = append(lines, fmt.Sprintf("table %s: %v: mail that needs it is deferred; make the file, or take it out of main.cf", path, unwrapped(w.err)))
 			}
@@ -101,4 +128,38 @@ func unwrapped(err error) error {
 		return pe.Err
 	}
 	return err
+}
+
+// sound returns what is wrong with the text of a table file, with lines: what a reader
+// would have to leave out. What merely comes twice is no fault.
+func (p *plan) sound(path string, f *os.File) error {
+	o := address.TableOptions(p.config, func(string) (*io.SectionReader, error) {
+		st, err := f.Stat()
+		if err != nil {
+			return nil, err
+		}
+		return io.NewSectionReader(f, 0, st.Size()), nil
+	})
+	for _, spec := range p.specs[path] {
+		if _, err := table.Open([]string{spec}, o); errors.Is(err, table.ErrText) {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteSpecs notes by which names the tables of a configuration are read.
+func (p *plan) noteSpecs(c *config.Config) {
+	for _, param := range config.Params() {
+		if param.Kind != config.KindList && param.Kind != config.KindMatch {
+			continue
+		}
+		for _, spec := range c.List(param.Name) {
+			for _, path := range table.Files([]string{spec}) {
+				if !slices.Contains(p.specs[path], spec) {
+					p.specs[path] = append(p.specs[path], spec)
+				}
+			}
+		}
+	}
 }

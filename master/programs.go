@@ -143,13 +143,14 @@ type plan struct {
 	listens   []listen
 	tables    map[string][]string     // by program: paths
 	files     map[string][]string     // by program: paths
+	specs     map[string][]string     // by path: the tables ("texthash:/path") that are read from it
 	keep      map[string]capabilities // by program: what is left of root's
 }
 
 // newPlan works the plan out. An error is about master.cf's inet lines.
 func newPlan(c *config.Config) (*plan, error) {
 	s := c.Snapshot()
-	p := &plan{config: c, snapshot: s.Append(nil), tables: map[string][]string{}, files: map[string][]string{}, keep: map[string]capabilities{}}
+	p := &plan{config: c, snapshot: s.Append(nil), tables: map[string][]string{}, files: map[string][]string{}, specs: map[string][]string{}, keep: map[string]capabilities{}}
 	used := map[string]bool{"cleanup": true, "qmgr": true, "bounce": true}
 	configs := map[string][]*config.Config{}
 	for _, s := range c.Services() {
@@ -187,6 +188,7 @@ func newPlan(c *config.Config) (*plan, error) {
 			p.instances = append(p.instances, instance{pr, n, of})
 		}
 		for _, own := range append(configs[pr.name], c) {
+			p.noteSpecs(own)
 			p.tables[pr.name] = union(p.tables[pr.name], pr.tables(own))
 		}
 		p.files[pr.name] = pr.files

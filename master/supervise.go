@@ -153,6 +153,7 @@ func (s *supervisor) begin(signals chan os.Signal, wrong []string) error {
 	for _, l := range warnings {
 		s.log.Warnf("%s", l)
 	}
+	s.startNotifier()
 	s.openFiles()
 	if err := s.serveProfiles(); err != nil {
 		s.log.Warnf("profiles: %v", err)
@@ -168,8 +169,6 @@ func (s *supervisor) begin(signals chan os.Signal, wrong []string) error {
 
 // run is the supervisor's loop. It ends when a stop is complete.
 func (s *supervisor) run(signals chan os.Signal) {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
 	grace := time.NewTimer(time.Hour)
 	grace.Stop()
 	for {
@@ -191,10 +190,6 @@ func (s *supervisor) run(signals chan os.Signal) {
 				d := s.plan.config.Duration("stop_grace")
 				s.stop(d)
 				grace.Reset(d + time.Second)
-			}
-		case <-tick.C:
-			if !s.stopping {
-				s.watch()
 			}
 		case <-grace.C:
 			s.kill()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,9 +17,6 @@ import (
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
 )
-
-// watchEvery is how often tables and the log are looked at.
-const watchEvery = 5 * time.Second
 
 // supervisor is the running master. Its fields belong to the goroutine in run;
 // others post events to it.
@@ -36,6 +34,10 @@ type supervisor struct {
 	profiles net.Listener // of private/profile; nil: daemon_profile is off
 	events   chan func()
 
+	notifier *notifier       // nil: changes are seen at a reload
+	stirred  map[string]bool // files with signs of change that were not looked at
+	calm     *time.Timer     // when they are
+
 	stopping bool
 	late     bool      // cleanup was told to stop, too
 	until    time.Time // when the grace is over
@@ -50,6 +52,15 @@ func (s *supervisor) openLogFile() {
 			fmt.Fprintf(os.Stderr, "master: warning: %v; going on without a log\n", err)
 		}
 		s.log.Warnf("%v", err) // to the old one
+		if s.logFile == nil {
+			time.AfterFunc(logAgain, func() {
+				s.post(func() {
+					if s.logFile == nil && !s.stopping {
+						s.openLogFile()
+					}
+				})
+			})
+		}
 		return
 	}
 	if f, err := l.dup(); err == nil {
@@ -139,19 +150,20 @@ func (s *supervisor) openFiles() (fresh []string) {
 			delete(s.files, path)
 		}
 	}
+	unread := map[string]bool{}
 	for path := range wanted {
-		if w := s.files[path]; w != nil {
-			if differs, _ := w.differs(); !differs {
-				continue
-			}
-			w.close()
+		if s.files[path] == nil {
+			s.files[path], unread[path] = &watched{path: path, err: fs.ErrNotExist}, true
 		}
-		w := openWatched(path)
-		if w.err != nil && s.isTable(path) {
-			s.log.Warnf("table %s: %v: mail that needs it is deferred", path, unwrapped(w.err))
+	}
+	s.listen() // before they are read: no change is missed
+	for path := range wanted {
+		if !unread[path] && !s.files[path].differs() {
+			continue
 		}
-		s.files[path] = &w
-		fresh = append(fresh, path)
+		if _, ok := s.renew(path); ok {
+			fresh = append(fresh, path)
+		}
 	}
 	return fresh
 }
@@ -344,50 +356,6 @@ func (s *supervisor) noteWriters() {
 	if err := writeWriters(s.plan.config.String("queue_directory"), writers); err != nil {
 		s.log.Warnf("%v", err)
 	}
-}
-
-// watch looks for what has changed on the machine: tables, resolv.conf, the
-// syslog socket, a log that could not be opened.
-func (s *supervisor) watch() {
-	if s.logFile == nil || s.logFile.stale() {
-		s.openLogFile()
-	}
-	var changed []string
-	for path, w := range s.files {
-		// Whoever writes a file in place is done after a while.
-		if differs, age := w.differs(); !differs || age < settled {
-			continue
-		}
-		n := openWatched(path)
-		if n.err != nil {
-			continue
-		}
-		s.log.Infof("%s has changed -- handing it out anew", path)
-		w.close()
-		s.files[path] = &n
-		changed = append(changed, path)
-	}
-	if changed == nil {
-		return
-	}
-	for _, x := range s.slots {
-		c := x.child
-		if c == nil || c.leaving {
-			continue
-		}
-		if uses(s.plan, x.name, changed) {
-			s.setup(c)
-			s.giveFiles(c, proto.GrantTable, changed)
-			s.giveFiles(c, proto.GrantFile, changed)
-			c.send(proto.TypeGo, nil, -1)
-		}
-	}
-}
-
-func uses(p *plan, program string, paths []string) bool {
-	return slices.ContainsFunc(paths, func(path string) bool {
-		return slices.Contains(p.tables[program], path) || slices.Contains(p.files[program], path)
-	})
 }
 
 // daemonDirectory is where the daemons are: next to master itself, unless

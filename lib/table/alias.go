@@ -42,7 +42,7 @@ func parseAliases(path, text string) (memory, error) {
 			_, err = ParseTargets(rest)
 		}
 		if err != nil {
-			errs.add(path, line, err.Error())
+			errs.bad(path, line, err.Error())
 			return
 		}
 		m.first(name, strings.TrimSpace(rest), path, line, &errs)

@@ -20,6 +20,10 @@ var ErrTemp = errors.New("temporary lookup failure")
 // ErrSpec is the kind of error for a "type:name" that cannot be understood.
 var ErrSpec = errors.New("bad table")
 
+// ErrText is the kind of error for lines of a text that cannot be understood and are
+// left out.
+var ErrText = errors.New("bad lines")
+
 // Maps are tables that are searched in order. The zero value holds nothing.
 type Maps []Table
 

@@ -22,9 +22,9 @@ func parseText(path, text string) (memory, error) {
 		value = strings.TrimSpace(value)
 		switch {
 		case err != nil:
-			errs.add(path, line, err.Error())
+			errs.bad(path, line, err.Error())
 		case key == "" || value == "":
-			errs.add(path, line, "expected format: key whitespace value")
+			errs.bad(path, line, "expected format: key whitespace value")
 		default:
 			m.first(key, value, path, line, &errs)
 		}
@@ -73,8 +73,15 @@ func unquote(s string) (text string, n int, err error) {
 // problems collects what is wrong with the lines of a file, up to a number
 // that a log can take.
 type problems struct {
-	list []error
-	more int
+	list   []error
+	more   int
+	broken bool // not only with lines that come twice
+}
+
+// bad adds a line that cannot be understood.
+func (p *problems) bad(path string, line int, text string) {
+	p.broken = true
+	p.add(path, line, text)
 }
 
 func (p *problems) add(path string, line int, text string) {
@@ -90,5 +97,14 @@ func (p *problems) err() error {
 		p.list = append(p.list, fmt.Errorf("and %d more", p.more))
 		p.more = 0
 	}
-	return errors.Join(p.list...)
+	err := errors.Join(p.list...)
+	if p.broken {
+		return badText{err}
+	}
+	return err
 }
+
+// badText is an error of kind ErrText that says no more than what is wrong.
+type badText struct{ error }
+
+func (b badText) Unwrap() []error { return []error{b.error, ErrText} }
