@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"bytes"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -9,13 +10,16 @@ import (
 // What can be done with descriptors that were handed over.
 var descriptors = slicesOf("Descriptors that were handed over", []Attempt{
 	{Name: "hold a message's memory file", Try: func(*Target) string {
-		return holds(func(fd int, _ string) bool { return memoryFile(fd) })
+		return holds(func(fd int, _ string) bool { return memoryFile(fd) && message(fd) })
 	}},
 	{Name: "hold a message's file", Try: func(t *Target) string {
 		return holds(func(fd int, _ string) bool { return sameFile(fd, t.ContentInode) })
 	}},
 	{Name: "change a message's memory file", Try: func(*Target) string {
-		return holds(func(fd int, link string) bool { return memoryFile(fd) && change(fd, link) })
+		return holds(func(fd int, link string) bool { return memoryFile(fd) && message(fd) && change(fd, link) })
+	}},
+	{Name: "change a table", Try: func(*Target) string {
+		return holds(func(fd int, link string) bool { return memoryFile(fd) && !message(fd) && change(fd, link) })
 	}},
 	{Name: "change a message's file", Try: func(t *Target) string {
 		return holds(func(fd int, link string) bool { return sameFile(fd, t.ContentInode) && change(fd, link) })
@@ -49,6 +53,14 @@ func memoryFile(fd int) bool {
 		return false
 	}
 	return seals >= 0
+}
+
+// message tells a memory file with a message from one with a table: its lines end in
+// CRLF, as on the wire.
+func message(fd int) bool {
+	b := make([]byte, 1000)
+	n, _ := unix.Pread(fd, b, 0)
+	return bytes.Contains(b[:max(n, 0)], []byte("\r\n"))
 }
 
 // change writes one byte to a file: by the descriptor, by opening it again, by its
