@@ -41,6 +41,9 @@ func run(program string, serve func(context.Context, *Daemon) error) int {
 	if program != "smtpd" && runtime.NumCPU() < 8 {
 		runtime.GOMAXPROCS(1)
 	}
+	if program != "local" { // its children would inherit it
+		timerSlack()
+	}
 	profiled(false)
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT)
 	log := maillog.New("postfix/"+program, maillog.Options{})
