@@ -136,7 +136,8 @@ func (m *manager) turn() (more bool) {
 	}
 	m.tell()
 	m.note()
-	return m.spool.Commit() || more
+	m.spool.Commit()
+	return more
 }
 
 // stop takes nothing new: no delivery starts any more, results are still written.

@@ -118,9 +118,8 @@ func (d *direct) turn() {
 		case f := <-d.q.Events():
 			f()
 		default:
-			if !d.q.Commit() {
-				return
-			}
+			d.q.Commit()
+			return
 		}
 	}
 }

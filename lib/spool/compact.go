@@ -19,7 +19,7 @@ import (
 const (
 	compactEvery = time.Minute
 	thinPart     = 4  // less than one part of so many lives
-	worthWhile   = 64 // when as many bytes live in percent of all that is kept, thicker files are left alone
+	worthWhile   = 75 // when as many bytes live in percent of all that is kept, thicker files are left alone
 )
 
 // thinFile is a file that is to be copied.

@@ -34,9 +34,10 @@
 //
 // A Queue belongs to one goroutine, the owner: all methods are called from it
 // unless they say otherwise. Log writes and syncs happen in the committer's
-// goroutine, checkpoints and the removal of files in a second one. Both call
-// back through Events, whose functions the owner runs, so its loop never
-// waits for a sync. The owner's loop:
+// goroutine, checkpoints and the removal of files in a second one, and what is
+// deferred is read in a third one (ahead.go). All call back through Events, whose
+// functions the owner runs, so its loop waits neither for a sync nor for a disk that
+// is cold. The owner's loop:
 //
 //	select {
 //	case f := <-q.Events(): f()

@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"postrider/lib/disk"
@@ -14,7 +13,6 @@ import (
 // reader goes through a sealed run in the order in which its records are due.
 type reader struct {
 	run  *run
-	f    disk.File
 	list []dueRecord
 	next int
 }
@@ -33,61 +31,57 @@ type refile struct {
 	offset int64
 }
 
-// read seals a run and makes a list of what lives in it. It returns nil when
-// nothing does.
-func (q *Queue) read(r *run) (*reader, error) {
-	if err := q.seal(r); err != nil {
-		return nil, err
+// readRun makes a list of what lives in a sealed run, in the background.
+func (q *Queue) readRun(r *run) {
+	w := &q.wheel
+	type named struct {
+		dueRecord
+		ref slot.Ref
 	}
-	if r.freeing || r.live() == 0 {
-		return nil, nil
-	}
-	f, s, err := q.scan(r)
-	if notExist(err) {
-		q.lostRun(r, err)
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	rd := &reader{run: r, f: f, list: make([]dueRecord, 0, r.live())}
-	for {
-		rec, err := s.Next()
-		if err == io.EOF {
-			break
+	dead := r.dead.clone(r.slots)
+	list := make([]named, 0, r.live())
+	w.scanning = r
+	q.scanRun(r, func(rec *slot.Record) {
+		if !dead.has(rec.Ref.Slot) {
+			x := dueRecord{stateDue(rec.Envelope), peek(rec.Envelope), uint32(rec.Offset / slot.Align), rec.Ref.Slot}
+			list = append(list, named{x, stateRef(rec.Envelope)})
+		}
+	}, func(err error) {
+		w.scanning = nil
+		if err != nil && err != errGone {
+			q.o.Logf("warning: deferred mail has to wait: %v", err)
+			w.queue = append(w.queue, r) // others first
+			w.patience = q.clock.spool.UnixMilli() + afterError
 		}
 		if err != nil {
-			q.damagedState(r, f, err)
-			continue
+			return
 		}
-		if r.dead.has(rec.Ref.Slot) || len(rec.Envelope) < stateHead {
-			continue
+		rd := &reader{run: r, list: make([]dueRecord, 0, len(list))}
+		for _, x := range list {
+			switch {
+			case r.dead.has(x.slot):
+				continue
+			case !q.alive(x.ref):
+				q.kill(place{r.number, x.slot})
+				continue
+			case r.flush:
+				x.due = 0
+			case minuteOf(x.due) > max(r.minute, w.through):
+				w.refiles = append(w.refiles, refile{r, x.slot, int64(x.offset) * slot.Align})
+				continue
+			}
+			rd.list = append(rd.list, x.dueRecord)
 		}
-		if !q.alive(stateRef(rec.Envelope)) {
-			q.kill(place{r.number, rec.Ref.Slot})
-			continue
+		slices.SortFunc(rd.list, func(a, b dueRecord) int {
+			if a.due != b.due {
+				return int(min(max(a.due-b.due, -1), 1))
+			}
+			return int(a.offset) - int(b.offset)
+		})
+		if len(rd.list) > 0 {
+			w.readers = append(w.readers, rd)
 		}
-		due := stateDue(rec.Envelope)
-		switch {
-		case r.flush:
-			due = 0
-		case minuteOf(due) > max(r.minute, q.wheel.through):
-			q.wheel.refiles = append(q.wheel.refiles, refile{r, rec.Ref.Slot, rec.Offset})
-			continue
-		}
-		rd.list = append(rd.list, dueRecord{due, peek(rec.Envelope), uint32(rec.Offset / slot.Align), rec.Ref.Slot})
-	}
-	if len(rd.list) == 0 {
-		f.Close()
-		return nil, nil
-	}
-	slices.SortFunc(rd.list, func(a, b dueRecord) int {
-		if a.due != b.due {
-			return int(min(max(a.due-b.due, -1), 1))
-		}
-		return int(a.offset) - int(b.offset)
 	})
-	return rd, nil
 }
 
 // Due returns deferred messages whose time has come, at most limit, the
@@ -104,19 +98,17 @@ func (q *Queue) Due(limit int) ([]*Message, error) { return q.DueOr(limit, nil) 
 func (q *Queue) DueOr(limit int, park func(Hint, Parked) bool) ([]*Message, error) {
 	now := q.Now().UnixMilli()
 	q.advance(now)
-	w := &q.wheel
-	n := min(len(w.refiles), maxRefile)
-	for i, f := range w.refiles[:n] {
-		if err := q.refile(f); err != nil {
-			w.refiles = w.refiles[i:]
-			return nil, err
-		}
-	}
-	if w.refiles = w.refiles[n:]; len(w.refiles) == 0 {
-		w.refiles = nil
-	}
-	var out []*Message
-	for looked := 0; len(out) < limit && looked < limit+maxRefile; looked++ {
+	out, err := q.handOut(limit, now)
+	q.ask(now, park)
+	q.sendAsked()
+	return out, err
+}
+
+// ask chooses what is read next: what is due, the earliest first, then what is to be
+// filed again.
+func (q *Queue) ask(now int64, park func(Hint, Parked) bool) {
+	w, a := &q.wheel, &q.ahead
+	for looked := 0; len(a.asked) < askedMax && looked < askedMax+maxParked; looked++ {
 		var rd *reader
 		first := int64(never)
 		for _, x := range w.readers {
@@ -124,80 +116,40 @@ func (q *Queue) DueOr(limit int, park func(Hint, Parked) bool) ([]*Message, erro
 				rd, first = x, x.list[x.next].due
 			}
 		}
-		late := len(w.heap) > 0 && w.heap[0].due < first
-		if late {
-			first = w.heap[0].due
+		if len(w.heap) > 0 && w.heap[0].due <= min(first, now) {
+			x := heap.Pop(&w.heap).(lateRecord)
+			if !x.run.dead.has(x.slot) {
+				a.asked = append(a.asked, &asked{run: x.run, slot: x.slot, offset: x.offset, flush: x.flush})
+			}
+			continue
 		}
 		if first > now {
 			break
 		}
-		var m *Message
-		var err error
-		if late {
-			x := w.heap[0]
-			if m, err = q.take(x.run, x.run.f, x.slot, x.offset); err == nil {
-				heap.Pop(&w.heap)
-			}
-			if m != nil {
-				m.Flushed = x.flush
-			}
-		} else {
-			x := rd.list[rd.next]
-			if park != nil && !rd.run.dead.has(x.slot) && x.hint.dest != 0 &&
-				park(x.hint.hint(), Parked{file: rd.run.number, slot: x.slot, at: x.offset, flushed: rd.run.flush}) {
-				rd.next++
-			} else if m, err = q.take(rd.run, rd.f, x.slot, int64(x.offset)*slot.Align); err == nil {
-				rd.next++
-			}
-			if m != nil {
-				m.Flushed = rd.run.flush
-			}
-			if rd.next == len(rd.list) {
-				rd.f.Close()
-				w.readers = slices.DeleteFunc(w.readers, func(x *reader) bool { return x == rd })
-				if len(w.queue) > 0 {
-					q.advance(now)
-				}
-			}
+		x := rd.list[rd.next]
+		if !rd.run.dead.has(x.slot) && (park == nil || x.hint.dest == 0 ||
+			!park(x.hint.hint(), Parked{file: rd.run.number, slot: x.slot, at: x.offset, flushed: rd.run.flush})) {
+			a.asked = append(a.asked, &asked{run: rd.run, slot: x.slot, offset: int64(x.offset) * slot.Align, flush: rd.run.flush})
 		}
-		if err != nil {
-			return out, err
-		}
-		if m != nil && !m.Flushed && m.State.Due().UnixMilli() > now {
-			q.Put(m, m.State) // those that were due were crossed off
-			m = nil
-		}
-		if m != nil {
-			out = append(out, m)
+		if rd.next++; rd.next == len(rd.list) {
+			w.readers = slices.DeleteFunc(w.readers, func(x *reader) bool { return x == rd })
+			q.advance(now)
 		}
 	}
-	return out, nil
-}
-
-// refile files a record again that was beyond the rim of the wheel.
-func (q *Queue) refile(f refile) error {
-	p := place{f.r.number, f.slot}
-	if f.r.dead.has(f.slot) {
-		return nil
+	n := 0
+	for ; n < len(w.refiles) && len(a.asked) < askedMax; n++ {
+		if f := w.refiles[n]; !f.r.dead.has(f.slot) {
+			a.asked = append(a.asked, &asked{run: f.r, slot: f.slot, offset: f.offset, refile: true})
+		}
 	}
-	rec, err := q.readState(f.r, f.offset)
-	if err != nil {
-		return q.badState(f.r, f.slot, f.offset, err)
+	if w.refiles = w.refiles[n:]; len(w.refiles) == 0 {
+		w.refiles = nil
 	}
-	ref := stateRef(rec.Envelope)
-	switch {
-	case !q.alive(ref):
-		q.kill(p)
-	case q.open[ref] == nil:
-		q.move(ref, string(rec.ID), rec.Envelope, p)
-	}
-	return nil
 }
 
 // take makes an open message of the state record at that place, or nothing
 // when it is not to be tried: dead, open or on hold.
 func (q *Queue) take(r *run, f disk.File, number uint32, offset int64) (*Message, error) {
-	p := place{r.number, number}
 	if r.dead.has(number) || q.runs[r.number] != r {
 		return nil, nil
 	}
@@ -205,22 +157,28 @@ func (q *Queue) take(r *run, f disk.File, number uint32, offset int64) (*Message
 	if err != nil {
 		return nil, q.badState(r, number, offset, err)
 	}
-	ref := stateRef(rec.Envelope)
+	return q.takeRecord(r, &rec, number, offset, nil)
+}
+
+// takeRecord is take with the record read; x has more that was, or is nil.
+func (q *Queue) takeRecord(r *run, rec *slot.Record, number uint32, offset int64, x *asked) (*Message, error) {
+	p, ref := place{r.number, number}, stateRef(rec.Envelope)
 	switch {
 	case !q.alive(ref):
 		q.kill(p)
 		return nil, nil
 	case q.open[ref] != nil:
 		return nil, nil
-	case q.IsHeld(ref):
+	case q.IsHeld(ref), x != nil && x.refile:
 		q.move(ref, string(rec.ID), rec.Envelope, p)
 		return nil, nil
 	}
-	return q.revive(r, &rec, number, offset)
+	return q.revive(r, rec, number, offset, x)
 }
 
-// revive makes an open message of a state record that lives.
-func (q *Queue) revive(r *run, rec *slot.Record, number uint32, offset int64) (*Message, error) {
+// revive makes an open message of a state record that lives. x may have the record of
+// its content.
+func (q *Queue) revive(r *run, rec *slot.Record, number uint32, offset int64, x *asked) (*Message, error) {
 	p, ref := place{r.number, number}, stateRef(rec.Envelope)
 	st, err := decodeState(rec.Envelope)
 	if err != nil {
@@ -235,7 +193,11 @@ func (q *Queue) revive(r *run, rec *slot.Record, number uint32, offset int64) (*
 	c := q.content(ref.File)
 	span, err := q.where(c, ref.Slot, st.content)
 	var crec slot.Record
-	if err == nil {
+	switch {
+	case err != nil:
+	case x != nil && x.found.Type != 0 && x.found.Ref == ref:
+		crec = x.found
+	default:
 		crec, q.rbuf, err = q.readRecord(span, q.rbuf)
 	}
 	if c.store == nil && (errors.Is(err, ErrDamaged) || err == nil && crec.Ref != ref) {

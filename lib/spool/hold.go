@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"errors"
 	"io"
+	"os"
 	"slices"
 
 	"postrider/lib/disk"
@@ -14,9 +16,25 @@ type holdState struct {
 	run   *run // grows
 	again bool // a sweep is wanted
 	queue []*run
-	f     disk.File
-	scan  *slot.Scanner
-	sweep *run
+	sweep *sweep // of the run that is read
+}
+
+// sweep goes through one run in steps, which are read in the background.
+type sweep struct {
+	run     *run
+	f       disk.File
+	scan    *slot.Scanner
+	seen    bitmap
+	found   []swept
+	damage  []*slot.Damage
+	err     error // io.EOF at the end
+}
+
+// swept is a state record that a sweep met.
+type swept struct {
+	slot  uint32
+	id    string
+	state []byte
 }
 
 const sweepStep = 500 // records looked at in one turn
@@ -120,18 +138,18 @@ func (q *Queue) Expedite(ts []Target) int {
 }
 
 // sweepHold goes a step through hold/: what is off hold is filed under its old
-// due time, what is finished is forgotten. It reports whether more is to do.
-func (q *Queue) sweepHold() (more bool) {
+// due time, what is finished is forgotten.
+func (q *Queue) sweepHold() {
 	h := &q.hold
-	if h.sweep == nil && len(h.queue) == 0 {
-		if !h.again {
-			return false
-		}
+	switch {
+	case h.sweep != nil, len(h.queue) == 0 && !h.again: // it is read, or not wanted
+		return
+	case len(h.queue) == 0:
 		h.again = false
 		if h.run != nil {
 			if q.seal(h.run) != nil {
 				h.again = true // cannot be read yet
-				return false
+				return
 			}
 			h.run = nil
 		}
@@ -142,52 +160,105 @@ func (q *Queue) sweepHold() (more bool) {
 		}
 		slices.SortFunc(h.queue, byMinute)
 	}
-	for n := 0; n < sweepStep; n++ {
-		if h.sweep == nil {
-			if len(h.queue) == 0 {
-				return h.again
-			}
-			r := h.queue[0]
-			h.queue = h.queue[1:]
-			if q.runs[r.number] != r || r.freeing {
-				continue
-			}
-			if q.seal(r) != nil {
-				h.again = true // it is in memory: the disk was full at the start
-				continue
-			}
-			f, s, err := q.scan(r)
-			if notExist(err) {
-				q.lostRun(r, err)
-				continue
-			}
-			if err != nil {
-				q.o.Logf("warning: %v", err)
-				continue
-			}
-			h.f, h.scan, h.sweep = f, s, r
+	for len(h.queue) > 0 && h.sweep == nil {
+		r := h.queue[0]
+		h.queue = h.queue[1:]
+		if q.runs[r.number] != r || r.freeing {
+			continue
 		}
-		rec, err := h.scan.Next()
+		if q.seal(r) != nil {
+			h.again = true // it is in memory: the disk was full at the start
+			continue
+		}
+		h.sweep = &sweep{run: r}
+		q.readSweep(h.sweep)
+	}
+}
+
+// readSweep reads the next records in the background.
+func (q *Queue) readSweep(s *sweep) {
+	name, h, length := s.run.name(), s.run.header(), s.run.length
+	q.aside(func() { s.read(q.fs, name, h, length) }, func() {
+		if q.sweepRun(s) {
+			q.readSweep(s)
+			return
+		}
+		q.hold.sweep = nil
+		q.sweepHold()
+	})
+}
+
+func (s *sweep) read(fsys disk.FS, name string, h slot.Header, length int64) {
+	s.found = s.found[:0]
+	if s.f == nil {
+		if s.f, s.err = fsys.OpenFile(name, os.O_RDONLY, 0); s.err != nil {
+			return
+		}
+		s.scan = slot.NewScanner(s.f, h, length)
+		s.scan.Durable = length
+	}
+	for range sweepStep {
+		rec, err := s.scan.Next()
 		if err == io.EOF {
-			h.f.Close()
-			h.f, h.scan, h.sweep = nil, nil, nil
+			s.f.Close()
+			s.err = err
+			return
+		}
+		var d *slot.Damage
+		if errors.As(err, &d) {
+			s.damage = append(s.damage, d)
 			continue
 		}
-		if err != nil {
-			q.damagedState(h.sweep, h.f, err)
-			continue
-		}
-		p := place{h.sweep.number, rec.Ref.Slot}
-		if h.sweep.dead.has(p.slot) || len(rec.Envelope) < stateHead {
-			continue
-		}
-		ref := stateRef(rec.Envelope)
-		switch {
-		case !q.alive(ref):
-			q.kill(p)
-		case !q.IsHeld(ref) && q.open[ref] == nil:
-			q.move(ref, string(rec.ID), rec.Envelope, p)
+		s.seen.set(rec.Ref.Slot)
+		if len(rec.Envelope) >= stateHead {
+			s.found = append(s.found, swept{rec.Ref.Slot, string(rec.ID), slices.Clone(rec.Envelope)})
 		}
 	}
+}
+
+// sweepRun acts on what was read of a run in hold/. It reports whether there is more.
+func (q *Queue) sweepRun(s *sweep) (more bool) {
+	r := s.run
+	switch {
+	case q.runs[r.number] != r:
+		return false
+	case notExist(s.err):
+		q.lostRun(r, s.err)
+		return false
+	case s.err != nil && s.err != io.EOF:
+		q.o.Logf("warning: %v", s.err)
+		return false
+	}
+	for _, x := range s.found {
+		p, ref := place{r.number, x.slot}, stateRef(x.state)
+		switch {
+		case r.dead.has(x.slot):
+		case !q.alive(ref):
+			q.kill(p)
+		case q.open[ref] != nil:
+		case q.crossedOff(ref, p, x.state):
+		case !q.IsHeld(ref):
+			q.move(ref, x.id, x.state, p)
+		}
+	}
+	if s.err == nil {
+		return true
+	}
+	q.lostSlotsOf(r, &scanned{seen: s.seen, damage: s.damage}, r.slots)
+	return false
+}
+
+// crossedOff finishes a message that is filed when nobody is left of its recipients:
+// another message has taken them over meanwhile. It reports whether it did.
+func (q *Queue) crossedOff(ref slot.Ref, p place, state []byte) bool {
+	done, ok := q.marks[ref]
+	if !ok {
+		return false
+	}
+	st, err := decodeState(state)
+	if err != nil || len(without(st.State, done).Groups) > 0 {
+		return false
+	}
+	q.finishNow(ref, p, st.Large)
 	return true
 }

@@ -21,7 +21,7 @@ var errNotWhole = errors.New("a part of the queue is damaged")
 // unfinished message names.
 func (q *Queue) leftoverStep() {
 	t := &q.tail
-	if t.first == 0 || t.first == t.cleared || q.space.orphans || len(t.old) > 0 || t.scan != nil && t.again {
+	if t.first == 0 || t.first == t.cleared || q.space.orphans || q.space.search != nil || len(t.old) > 0 || t.scan != nil && t.again {
 		return
 	}
 	for n := range t.names {

@@ -59,9 +59,10 @@ type logWriter struct {
 	seq, written, durable uint64
 	onWritten, onSynced   []waiter
 
-	wanted bool // a sync, at the end of the turn
-	failed bool // nothing can be written until there is another file
-	unsure bool // and until that is synced, nothing said before is certain
+	wanted bool   // a sync, at the end of the turn
+	failed bool   // nothing can be written until there is another file
+	unsure bool   // and until that is synced, nothing said before is certain
+	repeat uint64 // the log that repeats what was not durable then
 
 	bytes, syncs int64
 }
@@ -188,7 +189,7 @@ func (l *logWriter) begun(f *logFile, h slot.Header, clock []byte) {
 		for _, o := range l.pending {
 			l.encode(o)
 		}
-		l.failed = false
+		l.failed, l.repeat = false, f.number
 	}
 	l.pending = append(l.pending, b)
 	l.send(b, again)
@@ -211,6 +212,8 @@ func (l *logWriter) isSynced(f *logFile, seq uint64, upto int64) {
 	}
 	if f == l.file {
 		l.enc.Synced(upto)
+	}
+	if !l.failed && f.number >= l.repeat {
 		l.unsure = false
 	}
 	l.durable = max(l.durable, seq)

@@ -34,7 +34,7 @@ func (q *Queue) Reach(t Target) (*Message, error) {
 	if rec.Ref != (slot.Ref{File: r.number, Slot: t.place.slot}) || len(rec.Envelope) < stateHead || stateRef(rec.Envelope) != t.Ref {
 		return nil, ErrMoved
 	}
-	return q.revive(r, &rec, t.place.slot, t.offset)
+	return q.revive(r, &rec, t.place.slot, t.offset, nil)
 }
 
 // Save files the state of an open message as Put does, but leaves the message

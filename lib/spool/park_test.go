@@ -105,7 +105,9 @@ func TestDueOr(t *testing.T) {
 	}
 	r.pass(6 * time.Minute)
 	var p Parked
-	ms, err := r.q.DueOr(10, func(h Hint, at Parked) bool {
+	r.q.Due(0) // the run is read
+	r.read()
+	park := func(h Hint, at Parked) bool {
 		if h.Dest != 7 {
 			return false
 		}
@@ -114,7 +116,12 @@ func TestDueOr(t *testing.T) {
 		}
 		p = at
 		return true
-	})
+	}
+	if _, err := r.q.DueOr(10, park); err != nil { // the messages are read
+		t.Fatal(err)
+	}
+	r.read()
+	ms, err := r.q.DueOr(10, park)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,6 +121,9 @@ func (q *Queue) move(ref slot.Ref, id string, state []byte, from place) place {
 // put does what a PUT entry says, but for the record itself.
 func (q *Queue) put(ref slot.Ref, kill place) {
 	q.kill(kill)
+	if s := q.space.search; s != nil {
+		s.name(ref)
+	}
 	delete(q.marks, ref)
 	q.content(ref.File).stated.set(ref.Slot)
 }

@@ -19,6 +19,7 @@ type Queue struct {
 	events chan func()
 	log    logWriter
 	bg     background
+	ahead  ahead
 
 	contents map[uint64]*contentFile // by number
 	stores   map[uint64]*storeFile
@@ -115,16 +116,11 @@ func (q *Queue) Sync(f func(error)) {
 // Commit ends a turn of the owner's loop: what was logged in it goes to the
 // committer, and housekeeping that is due is done a step further. To be
 // called after each turn in which another method was called, and at least once
-// a minute. It reports whether there is more housekeeping to do at once.
-func (q *Queue) Commit() (more bool) {
+// a minute.
+func (q *Queue) Commit() {
 	now := q.Now()
-	if q.space.orphans {
-		q.space.orphans = false
-		if err := q.findOrphans(); err != nil {
-			q.o.Logf("warning: %v", err)
-		}
-	}
-	more = q.sweepHold()
+	q.findOrphans()
+	q.sweepHold()
 	q.leftoverStep()
 	q.compactStep(now)
 	q.freeStep()
@@ -137,7 +133,6 @@ func (q *Queue) Commit() (more bool) {
 		q.log.wanted = false
 		q.log.c.flush()
 	}
-	return more
 }
 
 // background does slow work on the disk, one job after another, in a
@@ -215,7 +210,8 @@ func (q *Queue) Close() error {
 func (q *Queue) end() {
 	q.log.c.close()
 	q.bg.stop()
-	for _, done := range []chan struct{}{q.log.c.done, q.bg.done} {
+	q.ahead.bg.stop()
+	for _, done := range []chan struct{}{q.log.c.done, q.bg.done, q.ahead.bg.done} {
 		q.drain(done)
 	}
 	for _, w := range q.log.onSynced {

@@ -246,7 +246,7 @@ func TestFlushEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(ms) == 0 {
+		if len(ms) == 0 && !r.read() {
 			break
 		}
 		if n += len(ms); n > 200 {

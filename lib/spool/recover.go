@@ -63,6 +63,7 @@ func Open(o Options) (*Queue, error) {
 	}
 	q.log.cur = &batch{}
 	q.bg.start()
+	q.ahead.bg.start()
 	q.log.c = newCommitter(q.o.MarkSyncDelay, q.post, q)
 	if err == nil {
 		q.beginLog(s)

@@ -82,12 +82,11 @@ func (r *rig) kill() {
 func (r *rig) settle() {
 	r.t.Helper()
 	q := r.q
-	for q.Commit() {
-	}
 	deadline := time.Now().Add(20 * time.Second)
 	for again := true; again; {
+		q.Commit()
 		done := false
-		q.bg.do(func() { q.post(func() { done = true }) })
+		q.ahead.bg.do(func() { q.bg.do(func() { q.post(func() { done = true }) }) })
 		again = q.ckpt.making || q.ckpt.busy
 		for !done || !q.log.failed && q.log.written < q.log.seq {
 			select {
@@ -103,7 +102,7 @@ func (r *rig) settle() {
 				r.t.Fatalf("the queue does not settle: written %d of %d, failed %v", q.log.written, q.log.seq, q.log.failed)
 			}
 		}
-		again = (again || q.ckpt.making || q.ckpt.busy) && !r.disk.Stopped()
+		again = (again || q.ckpt.making || q.ckpt.busy || q.Reading()) && !r.disk.Stopped()
 	}
 }
 
@@ -145,6 +144,20 @@ func (r *rig) checkpoint() {
 	r.t.Fatal("no checkpoint")
 }
 
+// read waits for what is read in the background. False: nothing is.
+func (r *rig) read() bool {
+	was := r.q.Reading()
+	for deadline := time.Now().Add(20 * time.Second); r.q.Reading(); {
+		select {
+		case f := <-r.q.Events():
+			f()
+		case <-time.After(time.Until(deadline)):
+			r.t.Fatal("what is read does not come")
+		}
+	}
+	return was
+}
+
 func (r *rig) tail() []*Message {
 	r.t.Helper()
 	var all []*Message
@@ -169,7 +182,7 @@ func (r *rig) due() []*Message {
 			r.t.Fatalf("due: %v", err)
 		}
 		at, ok := r.q.NextDue()
-		if all = append(all, ms...); len(ms) == 0 && (!ok || at.After(r.q.clock.spool)) {
+		if all = append(all, ms...); len(ms) == 0 && (!ok || at.After(r.q.clock.spool)) && !r.read() {
 			return all
 		}
 	}

@@ -20,7 +20,8 @@ type space struct {
 	left       map[string]bool // files that cannot be copied
 	looked     time.Time       // for thin files
 	compacting bool
-	orphans    bool // some message may have lost its state record
+	orphans    bool     // some message may have lost its state record
+	search     *orphans // for it
 	told       map[string]bool
 }
 

@@ -69,14 +69,20 @@ func (q *Queue) where(c *contentFile, n uint32, hint int64) (contentSpan, error)
 }
 
 // contentIndex returns where the messages of a content file are.
-func (q *Queue) contentIndex(c *contentFile) (index, error) {
-	switch {
-	case c.store != nil:
-		return c.store.index(q.fs)
-	case c.passed:
-		return loadIndex(q.fs, contentIndexName(c.number), dirIncoming+"/"+c.name, c.h, c.length)
+func (q *Queue) contentIndex(c *contentFile) (index, error) { return q.indexer(c)() }
+
+// indexer is contentIndex for another goroutine.
+func (q *Queue) indexer(c *contentFile) func() (index, error) {
+	store, passed, number, name, h, length, offset := c.store, c.passed, c.number, dirIncoming+"/"+c.name, c.h, c.length, c.offset
+	return func() (index, error) {
+		switch {
+		case store != nil:
+			return store.index(q.fs)
+		case passed:
+			return loadIndex(q.fs, contentIndexName(number), name, h, length)
+		}
+		return scanIndex(q.fs, name, h, offset, nil)
 	}
-	return scanIndex(q.fs, dirIncoming+"/"+c.name, c.h, c.offset, nil)
 }
 
 // span is a place in a file of incoming/.

@@ -197,6 +197,9 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 			if len(rs) > 0 {
 				m.Replaced = true
 				q.mark(old, rs)
+				if q.open[old] == nil && q.IsHeld(old) {
+					q.hold.again = true // nobody else would see that it is over
+				}
 			}
 		}
 		m.State.Since = q.clock.spool

@@ -21,6 +21,7 @@ type wheel struct {
 	heap     lateHeap
 	queue    []*run // sealed, to be read, in order
 	readers  []*reader
+	scanning *run // is being read, to become one of them
 	refiles  []refile
 	encoders []*slot.Encoder
 	buffered int64 // bytes of runs not written
@@ -34,7 +35,7 @@ const (
 	afterError   = 5000 // milliseconds until a run is read that could not be
 	maxLate      = 16384
 	maxIndex     = 512 << 10 // entries of all readers, but for one run
-	maxRefile    = 1000      // in one call of Due
+	maxParked    = 1000      // in one call of Due
 	never        = math.MaxInt64
 )
 
@@ -147,19 +148,17 @@ func (q *Queue) advance(now int64) {
 	for _, rd := range w.readers {
 		entries += len(rd.list) - rd.next
 	}
-	for now >= w.patience && len(w.queue) > 0 && (entries < maxIndex || w.queue[0].flush) {
+	for now >= w.patience && w.scanning == nil && len(w.queue) > 0 && (entries < maxIndex || w.queue[0].flush) {
 		r := w.queue[0]
-		rd, err := q.read(r)
-		if err != nil {
+		w.queue = slices.Delete(w.queue, 0, 1)
+		if err := q.seal(r); err != nil {
 			q.o.Logf("warning: deferred mail has to wait: %v", err)
-			w.queue = append(slices.Delete(w.queue, 0, 1), r) // others first
+			w.queue = append(w.queue, r) // others first
 			w.patience = now + afterError
 			break
 		}
-		w.queue = slices.Delete(w.queue, 0, 1)
-		if rd != nil {
-			w.readers = append(w.readers, rd)
-			entries += len(rd.list)
+		if q.runs[r.number] == r && !r.freeing && r.live() > 0 {
+			q.readRun(r)
 		}
 	}
 }
@@ -172,18 +171,25 @@ func byMinute(a, b *run) int {
 }
 
 // NextDue returns when Due may next have something: a time in the past while
-// it does. False when nothing is deferred.
+// it does. False when nothing is deferred, or while it is being read: then it is to be
+// asked again when Events gave something.
 func (q *Queue) NextDue() (time.Time, bool) {
 	w := &q.wheel
-	next := w.soonest
-	if len(w.queue) > 0 || len(w.refiles) > 0 {
-		next = min(next, max(q.clock.spool.UnixMilli(), w.patience))
+	next, now := w.soonest, q.clock.spool.UnixMilli()
+	if len(w.queue) > 0 && w.scanning == nil {
+		next = min(next, max(now, w.patience))
 	}
-	if len(w.heap) > 0 {
-		next = min(next, w.heap[0].due)
+	if a := q.ahead.asked; len(a) > 0 && a[0].step != reading {
+		next = min(next, now)
 	}
-	for _, rd := range w.readers {
-		if rd.next < len(rd.list) {
+	if len(q.ahead.asked) < askedMax {
+		if len(w.refiles) > 0 {
+			next = min(next, now)
+		}
+		if len(w.heap) > 0 {
+			next = min(next, w.heap[0].due)
+		}
+		for _, rd := range w.readers {
 			next = min(next, rd.list[rd.next].due)
 		}
 	}
@@ -212,6 +218,12 @@ func (q *Queue) Flush() {
 	w.queue = append(all, w.queue...)
 	for _, r := range w.queue {
 		r.flush = true
+	}
+	for _, x := range q.ahead.asked {
+		x.flush, x.refile = true, false
+	}
+	if w.scanning != nil {
+		w.scanning.flush = true
 	}
 	for i := range w.heap {
 		w.heap[i].due, w.heap[i].flush = 0, true

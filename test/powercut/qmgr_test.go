@@ -115,6 +115,12 @@ func (w *world) crossOff(m *spool.Message) {
 
 // due takes what is due into memory.
 func (w *world) due(limit int) int {
+	for range 2 { // runs are read, then messages
+		if _, err := w.q.Due(0); err != nil && !w.stopped() && !w.faults {
+			w.fail("due: %v", err)
+		}
+		w.until("read", func() bool { return !w.q.Reading() })
+	}
 	ms, err := w.q.Due(limit)
 	if err != nil && !w.stopped() && !w.faults {
 		w.fail("due: %v", err)

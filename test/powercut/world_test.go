@@ -152,8 +152,7 @@ func (w *world) act() uint64 {
 func (w *world) turn() {
 	acts := w.acts
 	w.q.Written(func() { w.written = max(w.written, acts) })
-	for w.q.Commit() {
-	}
+	w.q.Commit()
 	for {
 		select {
 		case f := <-w.q.Events():
