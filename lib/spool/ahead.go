@@ -49,7 +49,6 @@ const (
 	ready
 )
 
-func (x *asked) place() place { return place{x.run.number, x.slot} }
 
 // Reading says whether something is being read in the background that is going to
 // come through Events.

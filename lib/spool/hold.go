@@ -21,13 +21,13 @@ type holdState struct {
 
 // sweep goes through one run in steps, which are read in the background.
 type sweep struct {
-	run     *run
-	f       disk.File
-	scan    *slot.Scanner
-	seen    bitmap
-	found   []swept
-	damage  []*slot.Damage
-	err     error // io.EOF at the end
+	run    *run
+	f      disk.File
+	scan   *slot.Scanner
+	seen   bitmap
+	found  []swept
+	damage []*slot.Damage
+	err    error // io.EOF at the end
 }
 
 // swept is a state record that a sweep met.
