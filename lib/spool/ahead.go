@@ -49,7 +49,6 @@ const (
 	ready
 )
 
-
 // Reading says whether something is being read in the background that is going to
 // come through Events.
 func (q *Queue) Reading() bool { return q.ahead.jobs > 0 }
