@@ -23,6 +23,7 @@ const settle = 200 * time.Millisecond
 type notifier struct {
 	file  *os.File
 	fd    int                            // of file
+	over  chan struct{}                  // closed when nothing is told any more
 	dirs  map[int32]string               // by watch
 	names map[string]map[string][]string // by directory and name: files that depend on it
 }
@@ -41,8 +42,9 @@ func newNotifier(found func(n *notifier, dir int32, name string)) (*notifier, er
 	if err != nil {
 		return nil, os.NewSyscallError("inotify", err)
 	}
-	n := &notifier{file: os.NewFile(uintptr(fd), "inotify"), fd: fd}
+	n := &notifier{file: os.NewFile(uintptr(fd), "inotify"), fd: fd, over: make(chan struct{})}
 	go func() {
+		defer close(n.over)
 		buf := make([]byte, 64<<10)
 		for {
 			k, err := n.file.Read(buf)
@@ -145,3 +147,12 @@ func (n *notifier) watch(paths []string) (err error) {
 
 // affected returns the files that a sign of change is about.
 func (n *notifier) affected(wd int32, name string) []string { return n.names[n.dirs[wd]][name] }
+
+// close ends it. The kernel takes some milliseconds for that, which are not to be spent
+// when others believe that this process has ended.
+func (n *notifier) close() {
+	if n != nil {
+		n.file.Close()
+		<-n.over
+	}
+}

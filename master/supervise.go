@@ -198,6 +198,7 @@ func (s *supervisor) run(signals chan os.Signal) {
 			if s.profiles != nil {
 				s.profiles.Close()
 			}
+			s.notifier.close()
 			for _, l := range s.plan.listens {
 				if l.path != "" {
 					os.Remove(l.path)
