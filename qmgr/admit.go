@@ -38,6 +38,9 @@ func (m *manager) next() bool {
 	if m.spool.Now().Before(m.ailing) {
 		return m.nextFresh()
 	}
+	if m.nextRung() {
+		return true
+	}
 	for range 2 {
 		if m.turns++; m.turns%2 == 0 {
 			if in, from, more := m.unpark(); more {
@@ -227,16 +230,21 @@ func sameHop(a, b sched.Recipient) bool {
 
 // admit takes a message into the active queue.
 func (m *manager) admit(src sched.Source, msg *message) {
-	m.lastID++
-	msg.id = m.lastID
-	m.active[msg.id] = msg
-	m.byRef[msg.Ref] = msg
+	m.enter(msg)
 	env := msg.Envelope
 	m.log.Event(maillog.QueueActive{Queue: env.ID, From: env.Sender, Size: env.Size, Recipients: len(env.Recipients) - msg.State.Done.Len()})
 
 	m.applyEarly(msg)
 	m.applyForeign(msg)
 	m.schedule(src, msg)
+}
+
+// enter makes a message active.
+func (m *manager) enter(msg *message) {
+	m.lastID++
+	msg.id = m.lastID
+	m.active[msg.id] = msg
+	m.byRef[msg.Ref] = msg
 }
 
 // schedule resolves the recipients that are to be tried and gives them to the
@@ -277,7 +285,8 @@ func (m *manager) schedule(src sched.Source, msg *message) {
 			all = append(all, to)
 		}
 	}
-	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: src, Flush: flush, Recipients: all})
+	expire, notice := m.times(msg.State.Since, msg.Envelope.Sender == "", msg.warning || msg.State.Notices > 0)
+	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: src, Flush: flush, Recipients: all, Expire: expire, Notice: notice})
 }
 
 // settle records the outcome for one recipient that no agent was needed for, and

@@ -1,6 +1,8 @@
 package qmgr
 
 import (
+	"time"
+
 	"postrider/lib/mail"
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
@@ -55,6 +57,9 @@ func (m *manager) conclude(msg *message) {
 
 	retry := m.set.sched.Retry
 	next := now.Add(retry.Next(stime(msg.State.Since), stime(now), uint64(msg.id)).Sub(stime(now)))
+	if end := time.Unix(0, int64(retry.Expiry(stime(msg.State.Since), msg.Envelope.Sender == ""))); next.After(end) && end.Sub(now) >= retry.MinBackoff {
+		next = end // one more attempt when its time is up, and not up to MaxBackoff later
+	}
 	groups := msg.groups(now, next)
 	if len(groups) == 0 {
 		m.log.Event(maillog.Removed{Queue: msg.Envelope.ID})
@@ -96,6 +101,9 @@ func (m *manager) expire(msg *message) {
 	m.log.Event(maillog.Expired{Queue: msg.Envelope.ID, From: msg.Envelope.Sender})
 	for i := range msg.rcpts {
 		if r := &msg.rcpts[i]; r.state == deferred && r.mayFail || r.state == resting {
+			if r.status.Text == "" {
+				r.status = waitedTooLong
+			}
 			r.state, r.status.Class = failed, mail.Bounced
 		}
 	}
@@ -137,12 +145,12 @@ func (m *manager) report(msg *message, kind string, numbers []uint32) {
 		r, st := &msg.Envelope.Recipients[n], &msg.rcpts[n].status
 		size += len(r.Address) + len(r.Original) + len(r.ORCPT) + len(st.Text) + len(st.Diag) + len(st.RemoteMTA) + 64
 		if size > frameMax && len(rs) > 0 {
-			m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: sched.Deferred, Recipients: rs})
+			m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: sched.Deferred, Beside: true, Recipients: rs})
 			rs, size = rs[:0], 0
 		}
 		rs = append(rs, sched.Recipient{Index: n, Transport: bounceService, NextHop: kind})
 	}
-	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: sched.Deferred, Recipients: rs})
+	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: sched.Deferred, Beside: true, Recipients: rs})
 }
 
 // reported takes bounce's answer for one recipient.

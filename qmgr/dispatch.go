@@ -20,7 +20,7 @@ type delivery struct {
 	msg        *message // nil when it has no entry
 	agent      *agent
 	service    string
-	report     string // of one from an earlier qmgr to bounce: what is reported
+	report     string // of one to bounce: what is reported
 	recipients []uint32
 	handed     time.Time // zero for one from an earlier qmgr
 }
@@ -52,6 +52,10 @@ func (m *manager) dispatch() {
 			}
 		case sched.Suspend:
 			m.suspend(msg, a)
+		case sched.Expire:
+			m.expired(msg, a.Recipients)
+		case sched.Notice:
+			m.notice(msg, a.Recipients)
 		case sched.MessageDone:
 			m.conclude(msg)
 		}
@@ -93,6 +97,9 @@ func (m *manager) deliver(a sched.Action) bool {
 	}
 	ag := m.agentFor(program)
 	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, agent: ag, service: a.Transport, recipients: left, handed: time.Now()}
+	if a.Transport == bounceService {
+		d.report = a.NextHop
+	}
 	m.inHand[a.Entry] = d
 	if mutant.On(mutant.EarlyMark) {
 		m.spool.Done(msg.Ref, left...)
@@ -139,7 +146,9 @@ func (m *manager) request(d *delivery, nextHop string) *proto.Deliver {
 	for _, n := range d.recipients {
 		r := proto.DeliverRecipient{Index: n, Recipient: env.Recipients[n]}
 		if d.service == bounceService {
-			r.Status = d.msg.rcpts[n].status
+			if r.Status = d.msg.rcpts[n].status; r.Status.Text == "" {
+				r.Status = waitedTooLong
+			}
 		}
 		p.Recipients = append(p.Recipients, r)
 	}

@@ -164,7 +164,15 @@ func (m *manager) applyResult(msg *message, d *delivery, r *proto.Result) {
 	default:
 		m.record(msg, "", r)
 	}
-	m.again(msg, d.recipients)
+	m.untried(msg, d)
+}
+
+// untried is again for those of a delivery that its agent said nothing of. A notice of
+// delay leaves its recipients where they are.
+func (m *manager) untried(msg *message, d *delivery) {
+	if d.report != reportDelay {
+		m.again(msg, d.recipients)
+	}
 }
 
 // again gives recipients whose agent died, or said nothing of them, back to the

@@ -151,13 +151,13 @@ func (m *manager) takeBack(gone []*delivery) {
 		if d.entry == 0 {
 			m.release(d)
 			if msg := m.byRef[d.ref]; msg != nil {
-				m.again(msg, d.recipients)
+				m.untried(msg, d)
 				m.resume(msg)
 			}
 			continue
 		}
 		delete(m.inHand, d.entry)
-		m.again(d.msg, d.recipients)
+		m.untried(d.msg, d)
 		m.machine.Result(m.now(), d.entry, sched.HopResult{Unknown: true})
 	}
 }
@@ -187,7 +187,7 @@ func (m *manager) unreadable(id proto.DeliveryID, err error) {
 		d.msg.corrupt = err.Error()
 	}
 	for _, n := range d.recipients {
-		if r := &d.msg.rcpts[n]; r.state == trying {
+		if r := &d.msg.rcpts[n]; r.state == trying && d.report != reportDelay {
 			r.state = deferred
 			r.status = mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "queue file read error"}
 		}

@@ -2,6 +2,7 @@ package qmgr
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -48,6 +49,7 @@ type manager struct {
 	lastID    sched.MsgID
 	fresh     fifo // tailed, and not yet looked at
 	parking   parking
+	steps     int               // of the wall clock that the scheduler knows of
 	turns     int               // of next
 	fromAgain bool              // the last parked message was of parking.again
 	due       []*spool.Message  // read from the wheel, and not yet admitted
@@ -126,10 +128,15 @@ func (m *manager) drain() {
 func (m *manager) turn() (more bool) {
 	now := m.now()
 	m.machine.Tick(now)
+	if n := m.spool.Steps(); n != m.steps {
+		m.steps = n
+		m.machine.Stepped(now)
+	}
 	m.start()
 	m.sweepEarly()
 	if m.started {
 		if !m.stopping {
+			m.listen()
 			more = m.fill()
 		}
 		m.dispatch()
@@ -222,6 +229,9 @@ func (m *manager) wait() time.Duration {
 	}
 	if at, ok := m.nextDue(); ok {
 		d = min(d, at.Sub(now))
+	}
+	if m.parking.soonest != math.MaxInt64 && len(m.parking.rung) == 0 && !m.stopping {
+		d = min(d, time.UnixMilli(m.parking.soonest).Sub(now))
 	}
 	if m.ailing.After(now) {
 		d = min(d, m.ailing.Sub(now))

@@ -48,6 +48,7 @@ type parkedList struct {
 // block is a part of a list that is in the file.
 type block struct {
 	at    int64 // in blocks
+	n     int   // references in it
 	alarm int64 // the earliest
 }
 
@@ -63,13 +64,15 @@ type parking struct {
 		io.ReaderAt
 		io.WriterAt
 	}
-	end  int64   // of the file, in blocks
-	free []int64 // blocks of it
-	buf  []byte
+	rung    []parked // their time is up
+	soonest int64    // no alarm is earlier
+	end     int64    // of the file, in blocks
+	free    []int64  // blocks of it
+	buf     []byte
 }
 
 func (p *parking) init() {
-	p.most, p.newest = parkedMemory, newMax
+	p.most, p.newest, p.soonest = parkedMemory, newMax, math.MaxInt64
 	p.lists, p.hashes = map[sched.Parking]*parkedList{}, map[uint64]*parkedList{}
 }
 
@@ -101,6 +104,7 @@ func (p *parking) push(l *parkedList, x parked) {
 	l.tail = append(l.tail, x)
 	l.n++
 	p.memory++
+	p.soonest = min(p.soonest, x.alarm)
 	if p.memory > p.most && len(l.tail) >= parkedBlock {
 		p.spill(l)
 	}
@@ -139,47 +143,53 @@ func (p *parking) drop(l *parkedList) {
 	}
 }
 
-// spill writes the newest block of a list to the file, if it can.
+// spill writes a block of a list to the file, if it can.
 func (p *parking) spill(l *parkedList) {
 	if p.file == nil {
 		return
 	}
-	at := p.end
+	if b, err := p.store(l.tail[:parkedBlock]); err == nil {
+		l.middle = append(l.middle, b)
+		l.tail = append(l.tail[:0], l.tail[parkedBlock:]...)
+	}
+}
+
+// store writes a block to a free place of the file.
+func (p *parking) store(list []parked) (block, error) {
+	b := block{at: p.end, n: len(list), alarm: math.MaxInt64}
 	if n := len(p.free); n > 0 {
-		at = p.free[n-1]
+		b.at = p.free[n-1]
 	}
-	b, alarm := p.buf[:0], int64(math.MaxInt64)
-	for _, x := range l.tail[:parkedBlock] {
-		b = binary.LittleEndian.AppendUint64(x.at.AppendBinary(b), uint64(x.alarm))
-		alarm = min(alarm, x.alarm)
+	p.buf = p.buf[:0]
+	for _, x := range list {
+		p.buf = binary.LittleEndian.AppendUint64(x.at.AppendBinary(p.buf), uint64(x.alarm))
+		b.alarm = min(b.alarm, x.alarm)
 	}
-	p.buf = b
-	if _, err := p.file.WriteAt(b, at*parkedBlock*parkedSize); err != nil {
-		return
+	if _, err := p.file.WriteAt(p.buf, b.at*parkedBlock*parkedSize); err != nil {
+		return b, err
 	}
 	if n := len(p.free); n > 0 {
 		p.free = p.free[:n-1]
 	} else {
 		p.end++
 	}
-	l.middle = append(l.middle, block{at, alarm})
-	l.tail = append(l.tail[:0], l.tail[parkedBlock:]...)
-	p.memory -= parkedBlock
+	p.memory -= len(list)
+	return b, nil
 }
 
 // load reads a block back and gives its place free.
 func (p *parking) load(b block) ([]parked, error) {
-	buf := make([]byte, parkedBlock*parkedSize)
+	buf := make([]byte, b.n*parkedSize)
 	if _, err := p.file.ReadAt(buf, b.at*parkedBlock*parkedSize); err != nil {
 		return nil, err
 	}
 	p.free = append(p.free, b.at)
-	list := make([]parked, parkedBlock)
+	list := make([]parked, b.n)
 	for i := range list {
 		x := buf[i*parkedSize:]
 		list[i] = parked{spool.LoadParked(x), int64(binary.LittleEndian.Uint64(x[spool.ParkedSize:]))}
 	}
-	p.memory += parkedBlock
+	p.memory += b.n
 	return list, nil
 }
 
@@ -274,9 +284,11 @@ func (p *parking) join(a, l *parkedList) {
 		x, _ := p.pop(l) // of head: no file is read
 		p.push(a, x)
 	}
+	for _, b := range l.middle {
+		a.n += b.n
+		l.n -= b.n
+	}
 	a.middle = append(a.middle, l.middle...)
-	a.n += len(l.middle) * parkedBlock
-	l.n -= len(l.middle) * parkedBlock
 	l.middle = nil
 	for l.n > 0 {
 		x, _ := p.pop(l)
@@ -290,14 +302,18 @@ func (m *manager) alarm(since time.Time, nullSender, noticed bool) int64 {
 	if since.IsZero() {
 		since = m.spool.Now()
 	}
-	retry := m.set.sched.Retry
-	life := retry.Lifetime
-	if nullSender {
-		life = min(life, retry.BounceLifetime)
+	expire, notice := m.times(since, nullSender, noticed)
+	if notice != 0 && notice < expire {
+		expire = notice
 	}
-	at := since.Add(life)
-	if w := m.set.delayWarning; w > 0 && !noticed && !nullSender && w < life {
-		at = since.Add(w)
+	return int64(expire) / 1e6
+}
+
+// times are when a message is too old, and when its sender is to be told of the delay, 0 if
+// never.
+func (m *manager) times(since time.Time, nullSender, noticed bool) (expire, notice sched.Time) {
+	if w := m.set.delayWarning; w > 0 && !noticed && !nullSender {
+		notice = stime(since.Add(w))
 	}
-	return at.UnixMilli()
+	return m.set.sched.Retry.Expiry(stime(since), nullSender), notice
 }

@@ -24,7 +24,7 @@ func (m *manager) results(a *agent, rs []proto.Result) {
 		a.busy--
 		m.record(d.msg, d.service, r)
 		// A recipient the agent says nothing of was not tried.
-		m.again(d.msg, d.recipients)
+		m.untried(d.msg, d)
 		m.machine.Result(m.now(), id, sched.HopResult{OK: r.Hop.Class != mail.Deferred, Reason: r.Hop})
 	}
 }

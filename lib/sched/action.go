@@ -27,6 +27,12 @@ const (
 	// Refill asks to Admit further recipients of Msg, which came with More: half
 	// a slice of it or less is left here.
 	Refill
+	// Expire gives Recipients of Msg, which wait, back without an attempt, because
+	// the time that Message.Expire names has come.
+	Expire
+	// Notice says that the time has come that Message.Notice names, and that
+	// Recipients of Msg wait. They go on waiting.
+	Notice
 )
 
 // Action is one thing to do. Fields that its kind does not name are zero.
@@ -36,9 +42,9 @@ type Action struct {
 	Kind       Kind
 	Entry      EntryID     // Deliver
 	Msg        MsgID       // all
-	Transport  string      // Deliver, Suspend
-	NextHop    string      // Deliver, Suspend
-	Recipients []uint32    // Deliver, Suspend
+	Transport  string      // all but MessageDone and Refill
+	NextHop    string      // the same
+	Recipients []uint32    // the same
 	Reason     mail.Status // Suspend; its class is Deferred
 	// Remembered: Suspend, because the destination is known to be dead from before
 	// a restart, and was not tried since.

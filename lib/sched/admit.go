@@ -36,6 +36,12 @@ type Message struct {
 	// is no MessageDone before the Admit that has none left. It keeps a large
 	// message from filling the memory; all of it counts as large.
 	More bool
+	// Beside says that these recipients come beside those that are to be tried, as
+	// for a report: More, Expire and Notice stay as they are.
+	Beside bool
+	// Expire is when what waits is to be given back, and Notice when its recipients are to be
+	// named, so that their sender hears of the delay. 0 is never.
+	Expire, Notice Time
 }
 
 // Slice is how many recipients of a large message to admit at once: enough for
@@ -60,6 +66,9 @@ type message struct {
 	sliced  bool // it is large
 	more    bool // further recipients follow
 	asked   bool // Refill was decided
+	expire  Time // when what waits is given back; 0: never
+	notice  Time // when what waits is named
+	alarm   timer
 }
 
 // entry is one delivery to be: it waits in a lane of dest, or is in hand, and
@@ -106,9 +115,14 @@ func (m *Machine) Admit(now Time, in Message) {
 	msg := m.messages[in.ID]
 	if msg == nil {
 		msg = &message{id: in.ID}
+		msg.alarm.msg = msg
 		m.messages[in.ID] = msg
 	}
-	msg.more, msg.asked, msg.sliced = in.More, false, msg.sliced || in.More
+	if !in.Beside {
+		msg.more, msg.asked, msg.sliced = in.More, false, msg.sliced || in.More
+		msg.expire, msg.notice = in.Expire, in.Notice
+		m.watchMessage(msg)
+	}
 	indices := m.group(in)
 	for first, end := 0, 0; first < len(m.groups); first = end {
 		d := m.groups[first].dest

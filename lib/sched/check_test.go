@@ -72,6 +72,9 @@ func check(t testing.TB, m *Machine) {
 		inHand += busy
 	}
 	for _, msg := range m.messages {
+		if msg.alarm.place > 0 {
+			timers++
+		}
 		bad(msg.entries.n > 0 || msg.more && msg.asked, "m%d: active without entries", msg.id)
 		open := recipients
 		for x := msg.entries.first; x != nil; x = x.next {

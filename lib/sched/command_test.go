@@ -26,6 +26,18 @@ func (s *transcript) parse(args []string) error {
 			msg.More = true
 			continue
 		}
+		if when, value, ok := strings.Cut(a, "@"); ok && (when == "expire" || when == "notice") {
+			at, err := duration(value)
+			if err != nil {
+				return err
+			}
+			if when == "expire" {
+				msg.Expire = Time(at)
+			} else {
+				msg.Notice = Time(at)
+			}
+			continue
+		}
 		if a == "flush" {
 			msg.Flush = true
 			continue

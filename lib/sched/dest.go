@@ -53,6 +53,7 @@ type dest struct {
 	resting          bool        // by DestinationRateDelay
 	rested           Time        // when resting: the end of it
 	alarm            timer       // for revival when it is dead, else for rested
+	tried            bool        // since the start, or since the clock was stepped
 	messages, held   int         // of messages in the active queue, and their recipients here
 	parked           int         // messages of its parked list
 	parkSeq          uint64      // when it last gave one

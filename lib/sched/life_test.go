@@ -44,8 +44,14 @@ func (l *life) drain() {
 			}
 			l.hand[a.Entry] = a
 			l.order = append(l.order, a.Entry)
-		case Suspend:
+		case Suspend, Expire:
 			l.gone(a.Msg, a.Recipients)
+		case Notice:
+			for _, i := range a.Recipients {
+				if !l.left[a.Msg][i] {
+					l.t.Fatalf("m%d: recipient %d named after its end", a.Msg, i)
+				}
+			}
 		case Refill:
 			l.refill(a.Msg)
 		case MessageDone:

@@ -119,7 +119,7 @@ func (m *Machine) advance(now Time) {
 func (m *Machine) Flush(now Time) {
 	m.advance(now)
 	for _, t := range slices.Clone(m.timers) {
-		if t.place > 0 { // not forgotten meanwhile
+		if t.place > 0 && t.msg == nil { // not forgotten meanwhile
 			m.wake(t, true)
 		}
 	}
@@ -132,6 +132,9 @@ func (m *Machine) Flush(now Time) {
 func (m *Machine) wake(t *timer, flush bool) {
 	d := t.dest
 	switch {
+	case t.msg != nil:
+		m.alarmed(t.msg)
+		return
 	case d == nil && t.trans.state == down:
 		m.accept(t.trans)
 		return

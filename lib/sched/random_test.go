@@ -208,6 +208,9 @@ func (l *life) admit() {
 	}
 	l.left[msg.ID] = map[uint32]bool{}
 	msg.More = l.r.IntN(5) == 0
+	if l.r.IntN(4) == 0 {
+		msg.Expire, msg.Notice = l.now+Time(l.r.IntN(30)), l.now+Time(l.r.IntN(30))
+	}
 	for i := range n {
 		msg.Recipients = append(msg.Recipients, Recipient{Index: uint32(i * 2), Transport: fmt.Sprintf("t%d", l.r.IntN(4)),
 			NextHop: fmt.Sprintf("d%d", l.r.IntN(6)), User: fmt.Sprintf("u%d", l.r.IntN(3))})

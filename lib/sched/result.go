@@ -23,6 +23,7 @@ func (m *Machine) Result(now Time, id EntryID, r HopResult) {
 	if e == nil {
 		return
 	}
+	e.dest.tried = e.dest.tried || !r.Unknown
 	switch {
 	case r.Unknown:
 	case r.OK:
@@ -148,6 +149,7 @@ func (m *Machine) finish(msg *message) {
 		}
 	case msg.entries.n == 0:
 		delete(m.messages, msg.id)
+		m.timers.clear(&msg.alarm)
 		m.out.put(Action{Kind: MessageDone, Msg: msg.id})
 	}
 }

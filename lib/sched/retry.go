@@ -44,14 +44,17 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
+// Expiry returns when a message is too old. nullSender chooses BounceLifetime.
+func (r Retry) Expiry(created Time, nullSender bool) Time {
+	if nullSender {
+		return created.Add(min(r.Lifetime, r.BounceLifetime))
+	}
+	return created.Add(r.Lifetime)
+}
+
 // Expired says whether a message that was just deferred is to be returned
 // instead of tried again. It is asked after an attempt or a suspension, never
 // before the first, so mail older than its lifetime is still tried once.
-// nullSender chooses BounceLifetime.
 func (r Retry) Expired(created, now Time, nullSender bool) bool {
-	life := r.Lifetime
-	if nullSender {
-		life = min(life, r.BounceLifetime)
-	}
-	return now.Sub(created) >= life
+	return now >= r.Expiry(created, nullSender)
 }

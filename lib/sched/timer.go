@@ -1,13 +1,14 @@
 package sched
 
-// timer wakes a destination that is dead or rests, or a transport that is
-// unavailable or paced. place is its index in the heap plus
+// timer wakes a destination that is dead or rests, a transport that is
+// unavailable or paced, or a message whose time is up. place is its index in the heap plus
 // one, 0 when it is not set.
 type timer struct {
 	at    Time
 	place int
 	dest  *dest
 	trans *transport
+	msg   *message
 }
 
 // timers is a heap with the earliest first. It is written out because

@@ -111,6 +111,12 @@ func actionLine(a Action) string {
 	case Suspend:
 		return fmt.Sprintf("suspend m%d %s:%s %v %s %s", a.Msg, a.Transport, a.NextHop, a.Recipients, a.Reason.DSN, a.Reason.Text)
 	}
+	switch a.Kind {
+	case Expire:
+		return fmt.Sprintf("expire m%d %s:%s %v", a.Msg, a.Transport, a.NextHop, a.Recipients)
+	case Notice:
+		return fmt.Sprintf("notice m%d %s:%s %v", a.Msg, a.Transport, a.NextHop, a.Recipients)
+	}
 	if a.Kind == Refill {
 		return fmt.Sprintf("refill m%d", a.Msg)
 	}
@@ -123,9 +129,10 @@ func actionLine(a Action) string {
 //	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= retry= rate= pace= | gone]
 //	reload
 //	at TIME (seconds, or a duration) [off]
-//	admit ID [deferred] [flush] [more] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
+//	admit ID [deferred] [flush] [more] [expire@TIME] [notice@TIME] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
 //	offer ID ... (it is parked when its first destination is full)   unpark (all that may be admitted)
 //	ok ENTRY...   fail ENTRY...   return ENTRY...
+//	stepped (the clock)
 //	down TRANSPORT   up TRANSPORT   pause TRANSPORT
 //	withdraw ID   flush   restart (all mail is gone)   snapshot (its form on disk)
 //	dests   why ID   room   wake   keep N (idle destinations)
@@ -187,6 +194,8 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		m.TransportPause(s.now, args[0])
 	case "flush":
 		m.Flush(s.now)
+	case "stepped":
+		m.Stepped(s.now)
 	case "snapshot":
 		out.Write(m.Snapshot(s.now).Encode())
 	case "restart":

@@ -40,6 +40,7 @@ type Queue struct {
 	stats     Stats
 	wal       struct{ clock time.Time } // when spool time was logged last
 	dead      bool                      // closed
+	steps     int                       // of the wall clock
 	replaying bool                      // what is dead is not given back yet
 	rebuilt   bool                      // there was no checkpoint at the start
 	strays    []stray                   // state records to be filed then
@@ -52,11 +53,15 @@ type Queue struct {
 func (q *Queue) Now() time.Time {
 	t, stepped := q.clock.now()
 	if stepped {
+		q.steps++
 		q.o.Logf("the wall clock was stepped: schedule and age go on without the step (spool time %s)", t.UTC().Format(time.RFC3339))
 		q.logClock()
 	}
 	return t
 }
+
+// Steps returns how often the wall clock was stepped since Open.
+func (q *Queue) Steps() int { return q.steps }
 
 // Wall translates spool time into wall time, for display.
 func (q *Queue) Wall(t time.Time) time.Time { return t.Add(-q.clock.offset) }
