@@ -18,8 +18,7 @@ const (
 	// rungMax is how many parked messages are taken out of their lists at once because
 	// their time is up.
 	rungMax = 4096
-	// alarmPause is how often lists are looked through for messages whose time is up, at
-	// most.
+	// alarmPause is how long a list whose destination was not tried is left alone, at most.
 	alarmPause = time.Minute
 )
 
@@ -41,8 +40,10 @@ func (m *manager) listen() {
 	}
 	p.soonest = math.MaxInt64
 	for key, l := range p.lists {
-		first := l.alarm()
-		if first <= now.UnixMilli() && m.machine.MayExpire(key) {
+		first, pause := l.alarm(), time.Second
+		if first <= now.UnixMilli() && !m.machine.MayExpire(key) {
+			pause = m.alarmPause()
+		} else if first <= now.UnixMilli() {
 			before := l.n
 			if err := p.ring(l, now.UnixMilli()); err != nil {
 				m.log.Warnf("reading what waits: %v", err)
@@ -51,7 +52,7 @@ func (m *manager) listen() {
 			first = l.alarm()
 			p.drop(l)
 		}
-		p.soonest = min(p.soonest, max(first, now.Add(m.alarmPause()).UnixMilli()))
+		p.soonest = min(p.soonest, max(first, now.Add(pause).UnixMilli()))
 	}
 }
 
