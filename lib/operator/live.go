@@ -16,8 +16,8 @@ import (
 	"postrider/lib/proto"
 )
 
-// Limits of the patience with qmgr.
-const (
+// Limits of the patience with qmgr; tests have less.
+var (
 	helloTime  = 10 * time.Second // to take a connection and say hello
 	answerTime = 30 * time.Second // between two frames of an answer: it shows that it lives (proto.TypeBusy)
 )
