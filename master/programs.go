@@ -55,7 +55,7 @@ func processes(c *config.Config, usual int) int {
 // with each of the other. A daemon knows its partner by the partner's name.
 var partners = [][2]string{
 	{"smtpd", "cleanup"}, {"bounce", "cleanup"}, {"local", "cleanup"}, {"qmgr", "cleanup"},
-	{"smtp", "qmgr"}, {"local", "qmgr"}, {"bounce", "qmgr"},
+	{"smtpd", "smtp"}, {"smtp", "qmgr"}, {"local", "qmgr"}, {"bounce", "qmgr"},
 }
 
 // instance is one process of a program.

@@ -11,6 +11,7 @@
 //	live.go      every session there is, to end its wait at a stop
 //	target.go    from a next hop to addresses
 //	settings.go  the parameters of a service
+//	names.go     names of smtpd's clients, which smtpd cannot look up
 //	texts.go     Postfix's words for what went wrong
 //
 // It reaches the network and the name servers. It opens no file: content comes with
@@ -23,6 +24,7 @@ import (
 	"io/fs"
 	"net"
 	"runtime/debug"
+	"strings"
 
 	"postrider/lib/agent"
 	"postrider/lib/config"
@@ -45,6 +47,10 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		Warnf: d.Log.Warnf,
 	}, c.deliver)
 	d.OnPartner(func(name string, sock *net.UnixConn) {
+		if strings.HasPrefix(name, "smtpd.") {
+			go daemon.Guard(func() { c.names(sock, d.Log) })
+			return
+		}
 		if name != "qmgr" {
 			d.Log.Warnf("a socket to %q is of no use to smtp", name)
 			sock.Close()
@@ -71,7 +77,7 @@ func newEnvironment(d *daemon.Daemon) *environment {
 	c := d.Config()
 	e := &environment{resolver: dns.New(nameServers(c, d.File, d.Log))}
 	if b, err := d.File("/etc/hosts"); err == nil {
-		e.hosts = dns.ParseHosts(b)
+		e.hosts, e.hostNames = dns.ParseHosts(b), dns.ParseHostNames(b)
 	}
 	e.make = func(service string) *settings {
 		line, own := d.Service(service + "/unix")

@@ -159,9 +159,10 @@ func splitHops(s string) []string {
 // environment is what holds until the next reload: the settings of each service,
 // made when first asked for, and how names are found.
 type environment struct {
-	resolver *dns.Resolver
-	hosts    dns.Hosts
-	make     func(service string) *settings
+	resolver  *dns.Resolver
+	hosts     dns.Hosts
+	hostNames dns.Names
+	make      func(service string) *settings
 
 	mu       sync.RWMutex
 	services map[string]*settings

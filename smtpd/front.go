@@ -70,8 +70,21 @@ func newFront(v *service, conn net.Conn) *front {
 	f.out.Timeout = set.timeout
 	f.slot, f.crowd = v.server.add(f)
 	f.log = v.log.Session(f.slot*v.server.of + v.server.number + 1)
-	f.log.Event(maillog.Connect{Client: f.client})
 	return f
+}
+
+// identify finds out the client's name. It keeps this client alone waiting.
+func (f *front) identify() {
+	if f.set.lookup && f.addr.IsValid() {
+		name, warning := f.service.server.names.of(f.addr, f.service.server.stopping)
+		if warning != "" {
+			f.log.Warnf("%s", warning)
+		}
+		if name != "" {
+			f.client.Name = name
+		}
+	}
+	f.log.Event(maillog.Connect{Client: f.client})
 }
 
 // errStopping ends the wait for a command when the daemon is to end.

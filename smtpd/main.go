@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"net"
+	"strings"
 	"time"
 
 	"postrider/lib/daemon"
@@ -17,12 +18,20 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	s.of, s.number = max(d.Of, 1), d.Number
 	s.submit.Lost = func(err error) { d.Log.Warnf("%v", err) }
 	d.OnPartner(func(name string, sock *net.UnixConn) {
-		if name != "cleanup" {
+		switch {
+		case name == "cleanup":
+			s.submit.Connect(sock)
+		case strings.HasPrefix(name, "smtp."):
+			go daemon.Guard(func() { s.names.connect(sock) })
+		default:
 			sock.Close()
-			return
 		}
-		s.submit.Connect(sock)
 	})
+	for _, name := range d.Partners() {
+		if strings.HasPrefix(name, "smtp.") {
+			s.names.expect()
+		}
+	}
 	load := func() {
 		open := map[string]bool{}
 		for name, l := range d.Listeners() {

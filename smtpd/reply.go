@@ -86,6 +86,7 @@ func (f *front) usual(code int) reply {
 
 // greet sends the banner, or sends the client away.
 func (f *front) greet() {
+	f.identify()
 	if n := f.set.perClient; n > 0 && f.crowd > n {
 		if ok, err := f.set.access.trusted(f.addr); !ok || err != nil {
 			f.log.Warnf("Connection concurrency limit exceeded: %d from %s[%s] for service %s", f.crowd, f.client.Name, f.client.Addr, f.service.name)

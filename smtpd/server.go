@@ -23,6 +23,7 @@ type server struct {
 	number, of int // which smtpd of how many
 	ids        mail.IDs
 	submit     submit.Client
+	names      names
 	engine     *smtp.Server
 	stopping   chan struct{} // closed by stop
 

@@ -29,6 +29,7 @@ type settings struct {
 	junkLimit  int
 	perClient  int // sessions of one client at once; 0: no limit
 
+	lookup       bool // smtpd_peername_lookup
 	heloRequired bool
 	noVrfy       bool
 	strictPaths  bool // strict_rfc821_envelopes
@@ -58,6 +59,7 @@ func newSettings(cfg *config.Config, open table.Opener, log *maillog.Logger) *se
 		errorSleep:   cfg.Duration("smtpd_error_sleep_time"),
 		junkLimit:    cfg.Int("smtpd_junk_command_limit"),
 		perClient:    cfg.Int("smtpd_client_connection_count_limit"),
+		lookup:       cfg.Bool("smtpd_peername_lookup"),
 		heloRequired: cfg.Bool("smtpd_helo_required"),
 		noVrfy:       cfg.Bool("disable_vrfy_command"),
 		strictPaths:  cfg.Bool("strict_rfc821_envelopes"),

@@ -18,7 +18,7 @@ var smtpdParams = []Param{
 	number("smtpd_junk_command_limit", "${stress?{1}:{100}}", 1, 1000000, "NOOP, VRFY, ETRN and RSET in a message before each counts as an error."),
 	number("smtpd_client_connection_count_limit", "50", 0, 1000000, "Connections of one client at once; 0: no limit."),
 	accepted(match("smtpd_client_event_limit_exceptions", "$mynetworks", "The clients that the client limits do not hold for.")),
-	accepted(yesno("smtpd_peername_lookup", "yes", "Look up the client's host name.")),
+	yesno("smtpd_peername_lookup", "yes", "Look up the client's host name, and whether it leads back to the client; else it is \"unknown\"."),
 	yesno("smtpd_helo_required", "no", "Insist on HELO or EHLO before MAIL."),
 	yesno("disable_vrfy_command", "no", "Refuse VRFY."),
 	yesno("strict_rfc821_envelopes", "no", "Insist on <> around addresses in MAIL and RCPT."),

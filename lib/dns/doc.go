@@ -1,5 +1,6 @@
 // Package dns finds where mail for a domain goes: MX, A and AAAA records by the
-// servers of resolv.conf, and the lines of a hosts file.
+// servers of resolv.conf, and the lines of a hosts file; and the other way around, what
+// name an address has.
 //
 // It gives three kinds of failure, which callers tell apart with errors.Is:
 // ErrNotFound (the name or the record does not exist; final), ErrTemporary (try

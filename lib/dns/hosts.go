@@ -13,23 +13,28 @@ type Hosts map[string][]netip.Addr
 // over.
 func ParseHosts(b []byte) Hosts {
 	h := Hosts{}
-	for line := range strings.Lines(string(b)) {
-		line, _, _ = strings.Cut(line, "#")
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		a, err := netip.ParseAddr(f[0])
-		if err != nil {
-			continue
-		}
-		for _, n := range f[1:] {
+	eachHost(b, func(a netip.Addr, names []string) {
+		for _, n := range names {
 			if n, ok := Name(n); ok {
-				h[n] = append(h[n], a.Unmap())
+				h[n] = append(h[n], a)
 			}
 		}
-	}
+	})
 	return h
+}
+
+// eachHost calls f with the address of each line and its names, at least one.
+func eachHost(b []byte, f func(a netip.Addr, names []string)) {
+	for line := range strings.Lines(string(b)) {
+		line, _, _ = strings.Cut(line, "#")
+		w := strings.Fields(line)
+		if len(w) < 2 {
+			continue
+		}
+		if a, err := netip.ParseAddr(w[0]); err == nil {
+			f(a.Unmap(), w[1:])
+		}
+	}
 }
 
 // Addrs returns the addresses of name in those families that are wanted.

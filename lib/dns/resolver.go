@@ -122,11 +122,12 @@ func (r *Resolver) Addrs(ctx context.Context, host string, f Families) ([]netip.
 	return nil, err4
 }
 
-// answer is what one question led to; either list, or err of kind ErrNotFound or
+// answer is what one question led to; one of the lists, or err of kind ErrNotFound or
 // ErrNullMX.
 type answer struct {
 	mx    []MX
 	addrs []netip.Addr
+	names []string
 	err   *Error
 }
 
@@ -220,6 +221,10 @@ func pick(rrs []dns.RR, name, asked string, qtype uint16) (a *answer, ttl uint32
 			} else if host, ok := Name(rr.Mx); ok {
 				a.mx = append(a.mx, MX{rr.Preference, host})
 			}
+		case *dns.PTR:
+			if host, ok := Name(rr.Ptr); ok {
+				a.names = append(a.names, host)
+			}
 		case *dns.A:
 			if ip, ok := netip.AddrFromSlice(rr.A.To4()); ok {
 				a.addrs = append(a.addrs, ip)
@@ -230,7 +235,7 @@ func pick(rrs []dns.RR, name, asked string, qtype uint16) (a *answer, ttl uint32
 			}
 		}
 	}
-	if found && len(a.mx) == 0 && len(a.addrs) == 0 {
+	if found && len(a.mx) == 0 && len(a.addrs) == 0 && len(a.names) == 0 {
 		if null {
 			a.err = &Error{Kind: ErrNullMX, Name: asked, Type: "MX", Reason: "null MX"}
 		} else {

@@ -139,6 +139,12 @@ func TestEnd(t *testing.T) {
 	if _, err := w.Next(); err != io.ErrUnexpectedEOF {
 		t.Errorf("cut inside a frame: %v", err)
 	}
+	r, u := pair(t) // r closes with something unread: the kernel makes a reset of it
+	u.Send(1, raw("unread"))
+	r.Close()
+	if _, err := u.Next(); err != io.EOF {
+		t.Errorf("after a reset: %v", err)
+	}
 }
 
 func TestGreet(t *testing.T) {
