@@ -58,6 +58,7 @@ func TestNameOf(t *testing.T) {
 
 // smtpd's questions are answered in any order; what is no question ends the connection.
 func TestNamesAnswered(t *testing.T) {
+	t.Parallel()
 	x, y, err := ipc.Pair()
 	if err != nil {
 		t.Fatal(err)

@@ -114,6 +114,7 @@ func TestNoClientName(t *testing.T) {
 // Who waits for a name keeps nobody waiting; it is given up after a limit, when smtp
 // dies, and at a stop.
 func TestSlowName(t *testing.T) {
+	t.Parallel()
 	i := run(t, "", &submittest.Cleanup{})
 	silent := make(chan bool, 4)
 	end := i.namer(func(*proto.NameOf) *proto.Named {
