@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type job struct {
 	b     []byte
 	seq   uint64
 	again bool // first of a file that begins with everything that is not durable
+	head  int  // of that, the bytes to be written last: the record that says where older files end
 }
 
 // committer writes and syncs the log in a goroutine of its own, in the order
@@ -150,7 +152,15 @@ func (w *logTarget) write(j *job) {
 		w.leave()
 		w.file, w.bad, w.dirty = j.file, false, false
 	}
-	if _, err := w.file.f.WriteAt(j.b, j.off); err != nil {
+	// Before older logs end earlier by a word of this one, this one has what they said.
+	err := error(nil)
+	if j.head > 0 {
+		_, err = w.file.f.WriteAt(j.b[j.head:], j.off+int64(j.head))
+	}
+	if err == nil {
+		_, err = w.file.f.WriteAt(j.b[:cmp.Or(j.head, len(j.b))], j.off)
+	}
+	if err != nil {
 		w.fail(err)
 		return
 	}

@@ -113,3 +113,53 @@ func TestStartOnAFullDisk(t *testing.T) {
 		})
 	}
 }
+
+// What is on hold and only in the log and in memory, since there is no space for a run,
+// is neither lost nor forgotten. Red without: the error of seal in sweepHold.
+func TestHoldOnAFullDisk(t *testing.T) {
+	r := newRig(t, 1)
+	var ids []string
+	for range 60 {
+		ids = append(ids, r.send(1))
+	}
+	ms := r.tail()
+	ts := r.targets(ids...)
+	r.q.Hold(ts)
+	r.sync()
+	for _, m := range ms[:50] {
+		r.deferAll(m, 5*time.Minute)
+	}
+	r.sync()
+	r.disk.Kill()
+	r.stop()
+	r.fill()
+	r.start()
+	kept := 0
+	for _, run := range r.q.runs {
+		if run.hold && run.enc != nil {
+			kept += int(run.slots)
+		}
+	}
+	if kept < 50 {
+		t.Fatalf("%d records are in memory", kept)
+	}
+	r.settle()
+	r.q.Release(ts[:50])
+	r.settle()
+	r.disk.SetCapacity(0)
+	r.pass(6 * time.Minute)
+	for range 3 {
+		r.settle()
+	}
+	if strings.Contains(strings.Join(r.logs, " "), "lost") {
+		t.Errorf("%q", r.logs)
+	}
+	due := r.due()
+	r.expect("released", due, ids[:50]...)
+	for _, m := range due {
+		if m.State.Groups[0].Attempts != 1 {
+			t.Errorf("the state of %s is lost: %+v", m.Envelope.ID, m.State)
+		}
+	}
+	r.q.Close()
+}

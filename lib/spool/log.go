@@ -116,7 +116,7 @@ func (l *logWriter) commit() {
 	l.cur = l.newBatch()
 	if !l.failed {
 		l.encode(b)
-		l.send(b, false)
+		l.send(b, 0)
 	}
 }
 
@@ -147,14 +147,15 @@ func (l *logWriter) encodeRecord(entries, names []byte) {
 	l.recent.add(r.Offset, r.End(), names)
 }
 
-// send gives what the encoder holds to the committer; it ends with b.
-func (l *logWriter) send(b *batch, again bool) {
+// send gives what the encoder holds to the committer; it ends with b. head is 0, or how
+// many bytes of it say where older files end whose entries it repeats.
+func (l *logWriter) send(b *batch, head int) {
 	p, off := l.enc.Batch()
 	b.out = append(b.out[:0], p...)
 	l.enc.Written()
 	l.file.end = l.enc.End()
 	l.bytes += int64(len(p))
-	l.c.write(job{file: l.file, off: off, b: b.out, seq: b.seq, again: again})
+	l.c.write(job{file: l.file, off: off, b: b.out, seq: b.seq, again: head > 0, head: head})
 }
 
 // begun makes f the file that the log is written to. Its first record says
@@ -184,15 +185,16 @@ func (l *logWriter) begun(f *logFile, h slot.Header, clock []byte) {
 	l.recent.reset()
 	l.seq++
 	b.seq = l.seq
-	again := l.failed
+	again, size := l.failed, 0
 	if again {
+		size = int(l.enc.End() - slot.DataStart)
 		for _, o := range l.pending {
 			l.encode(o)
 		}
 		l.failed, l.repeat = false, f.number
 	}
 	l.pending = append(l.pending, b)
-	l.send(b, again)
+	l.send(b, size)
 	if again {
 		l.c.flush()
 	}

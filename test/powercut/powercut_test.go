@@ -78,11 +78,6 @@ func (w *world) fault() {
 		f.Op = disk.OpWrite
 	}
 	f.Prefix = []string{"incoming/", "log/0", "deferred/", "content/"}[w.rnd.IntN(4)]
-	if f.Prefix == "log/0" {
-		// Two logs in a row that cannot be written, and a kill: what was written to the
-		// one before them and not synced may be done again.
-		f.Forever = false
-	}
 	w.disk.Heal()
 	w.disk.Fail(f)
 	w.faults = true
