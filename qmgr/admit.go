@@ -15,9 +15,10 @@ const (
 	// freshMax is how many tailed messages wait in memory before the first attempt may
 	// start. What comes beyond is parked, so that the journal's cursor never stops.
 	freshMax = 4096
-	// fillMax bounds how many messages are looked at in one turn, so that results
-	// and operators are heard in between.
-	fillMax = 512
+	// fillMax and fillTime bound how many messages are looked at in one turn, so that
+	// results and operators are heard in between. One look may park a thousand.
+	fillMax  = 512
+	fillTime = 10 * time.Millisecond
 )
 
 // fill looks at mail while there is some: what is parked and may be admitted now, what
@@ -25,9 +26,13 @@ const (
 // has no room for is parked, so nobody waits behind it. It reports whether it stopped
 // for the others' sake.
 func (m *manager) fill() (more bool) {
+	start := time.Now()
 	for range fillMax {
 		if !m.next() {
 			return false
+		}
+		if time.Since(start) > fillTime {
+			break
 		}
 	}
 	return true

@@ -144,11 +144,14 @@ func (q *Queue) advance(now int64) {
 	if w.late != nil && w.late.over {
 		q.sealLate()
 	}
-	entries := 0
+	entries, flushed := 0, 0
 	for _, rd := range w.readers {
-		entries += len(rd.list) - rd.next
+		n := len(rd.list) - rd.next
+		if entries += n; rd.run.flush {
+			flushed += n
+		}
 	}
-	for now >= w.patience && w.scanning == nil && len(w.queue) > 0 && (entries < maxIndex || w.queue[0].flush) {
+	for now >= w.patience && w.scanning == nil && len(w.queue) > 0 && (entries < maxIndex || w.queue[0].flush && flushed < maxIndex) {
 		r := w.queue[0]
 		w.queue = slices.Delete(w.queue, 0, 1)
 		if err := q.seal(r); err != nil {

@@ -2,6 +2,8 @@ package scale
 
 import (
 	"fmt"
+	"hash/fnv"
+	"io"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +23,14 @@ type Letter struct {
 	Due      time.Time
 	Attempts uint32
 	Status   mail.Status // of the last attempt
+	Dest     uint64      // what qmgr writes of the destination (Dest), or 0
+}
+
+// Dest is the hash of a destination as qmgr puts it into state records.
+func Dest(transport, name string) uint64 {
+	h := fnv.New64a()
+	io.WriteString(h, transport+"\x00"+name)
+	return h.Sum64() | 1
 }
 
 // Content is what the letters say.
@@ -117,7 +127,7 @@ func file(q *spool.Queue, n int, letter func(int) Letter) error {
 
 func put(q *spool.Queue, m *spool.Message, l Letter) {
 	s := m.State
-	s.Since = l.Arrival
+	s.Since, s.Dest = l.Arrival, l.Dest
 	g := spool.Group{Due: l.Due, Attempts: l.Attempts, Status: l.Status}
 	for r := range l.To {
 		g.Recipients = append(g.Recipients, uint32(r))

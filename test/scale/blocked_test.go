@@ -3,6 +3,7 @@
 package scale
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +31,8 @@ func TestBlocked(t *testing.T) {
 // flushed.
 func blocked(t *testing.T, kind, nextHop string) {
 	n := many(1_000_000)
+	transport, name, _ := strings.Cut(nextHop, ":")
+	dest := Dest(transport, name)
 	system := func(due func() time.Time) *world {
 		w := newWorld(t, nextHop, "unproven_destination_share = 50", "slow_destination_rate_delay = 1s")
 		w.AddService("slow unix - - n - - smtp")
@@ -37,7 +40,7 @@ func blocked(t *testing.T, kind, nextHop string) {
 		w.fill(n, func(int) Letter {
 			l := Letter{To: []mail.Address{"r@blocked.test"}, Arrival: arrival}
 			if l.Due = due(); !l.Due.IsZero() {
-				l.Attempts, l.Status = 4, refused
+				l.Attempts, l.Status, l.Dest = 4, refused, dest
 			}
 			return l
 		})
