@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 
 	"postrider/lib/ipc"
@@ -144,7 +146,7 @@ func (a *Agent) converse(sock *net.UnixConn, c *ipc.Conn) error {
 // What is done and not acknowledged counts as in hand too: qmgr must not start it
 // before it has read the result that follows.
 func (a *Agent) greet(sock *net.UnixConn, c *ipc.Conn) error {
-	hello := proto.AgentHello{Program: a.opt.Program, Number: uint32(a.opt.Number)}
+	hello := proto.AgentHello{Program: a.opt.Program, Number: uint32(a.opt.Number), PID: uint64(os.Getpid())}
 	a.mu.Lock()
 	for _, d := range a.inHand {
 		hello.InHand = append(hello.InHand, d.hand)
@@ -240,14 +242,14 @@ func (a *Agent) forget(ids []proto.DeliveryID) {
 	a.mu.Unlock()
 }
 
-// run calls the handler and turns a panic into a deferral: one bad message must
-// not end the deliveries of all others.
+// run calls the handler and turns a panic into a result that says so: one bad message
+// must not end the deliveries of all others.
 func (a *Agent) run(r *Request) (res proto.Result) {
 	defer r.release()
 	defer func() {
 		if p := recover(); p != nil {
 			a.opt.Warnf("%s: panic in delivery: %v: %s", r.Queue, p, debug.Stack())
-			res = Deferred(r, mail.Status{DSN: "4.3.0", Text: "internal error in delivery agent"})
+			res = Suspect(r, fmt.Sprintf("%s panicked (%v)", a.opt.Program, p))
 		}
 	}()
 	return a.handle(a.ctx, r)
@@ -261,6 +263,14 @@ func Deferred(r *Request, s mail.Status) proto.Result {
 	for i := range r.Recipients {
 		res.Recipients[i] = proto.RecipientResult{Index: r.Recipients[i].Index, Status: s}
 	}
+	return res
+}
+
+// Suspect is the result that the message of r crashes who reads it: how says whom and
+// by what. qmgr tries it in a process of its own and gives it up in the end.
+func Suspect(r *Request, how string) proto.Result {
+	res := Deferred(r, mail.Status{DSN: "4.3.0", Text: "internal error in delivery agent"})
+	res.Fault = cut(strings.Join(strings.Fields(how), " "), 200)
 	return res
 }
 

@@ -5,7 +5,7 @@ import "postrider/lib/ipc"
 // The control conversation.
 const (
 	ControlName    = "control"
-	ControlVersion = 1
+	ControlVersion = 2
 	// ControlFD is the descriptor on which a daemon finds its master.
 	ControlFD = 3
 )
@@ -19,6 +19,8 @@ const (
 	TypeReady              // daemon: serving
 	TypeSilent             // daemon: Silent
 	TypeProfile            // master: Profile and the connected socket of who asked
+	TypeDied               // master: Died
+	TypeAlone              // qmgr: Alone
 )
 
 // Setup tells a daemon who it is and how it is configured. It comes first, and
@@ -28,6 +30,7 @@ type Setup struct {
 	Number   uint32 // which process of the program, from 0
 	Of       uint32 // how many processes of the program there are
 	Snapshot []byte // config.Snapshot in its encoded form
+	Fault    string // how the process in this place before died by its own fault, or ""
 }
 
 // Append implements ipc.Appender.
@@ -35,7 +38,8 @@ func (m *Setup) Append(b []byte) []byte {
 	b = ipc.AppendString(b, m.Program)
 	b = ipc.AppendUint(b, uint64(m.Number))
 	b = ipc.AppendUint(b, uint64(m.Of))
-	return ipc.AppendString(b, m.Snapshot)
+	b = ipc.AppendString(b, m.Snapshot)
+	return ipc.AppendString(b, m.Fault)
 }
 
 // Decode reads the message from a frame's payload.
@@ -45,6 +49,7 @@ func (m *Setup) Decode(b []byte) error {
 	m.Number = d.Uint32()
 	m.Of = d.Uint32()
 	m.Snapshot = append([]byte(nil), d.Bytes()...)
+	m.Fault = d.String()
 	return d.End()
 }
 
@@ -59,6 +64,8 @@ const (
 	GrantTable                         // a file behind a lookup table, read only; Name: its path
 	GrantFile                          // another file to read; Name: its path, such as /etc/resolv.conf
 	GrantLock                          // the spool's lock, to be held open and never used
+	GrantNotes                         // memory that outlives the process: package suspect's Notes
+	GrantStrikes                       // a file of its own: package suspect's Strikes
 )
 
 // Grant hands over one descriptor. A grant of the same kind and name replaces the
@@ -126,5 +133,53 @@ func (m *Profile) Decode(b []byte) error {
 	d := ipc.NewDecoder(b)
 	m.Kind = d.String()
 	m.Seconds = d.Uint32()
+	return d.End()
+}
+
+// Died says that the process of a partner has ended. It comes before the connected
+// end of the next one. With Fault the process died by its own fault, and that says
+// how ("SIGSEGV"): what it had in hand is suspect. Without, it was killed from
+// outside, or ended in order: that blames nobody.
+type Died struct {
+	Partner string
+	PID     uint64
+	Fault   string
+}
+
+// Append implements ipc.Appender.
+func (m *Died) Append(b []byte) []byte {
+	return ipc.AppendString(ipc.AppendUint(ipc.AppendString(b, m.Partner), m.PID), m.Fault)
+}
+
+// Decode reads the message from a frame's payload.
+func (m *Died) Decode(b []byte) error {
+	d := ipc.NewDecoder(b)
+	m.Partner = d.String()
+	m.PID = d.Uint()
+	m.Fault = d.String()
+	return d.End()
+}
+
+// AloneSuffix ends the partner name of the process that tries suspects.
+const AloneSuffix = ".alone"
+
+// Alone asks master for one more process of a program, whose partner name is the
+// program's with AloneSuffix, or says that it is not needed any more. One that dies
+// is not started again unasked.
+type Alone struct {
+	Program string
+	Want    bool
+}
+
+// Append implements ipc.Appender.
+func (m *Alone) Append(b []byte) []byte {
+	return ipc.AppendBool(ipc.AppendString(b, m.Program), m.Want)
+}
+
+// Decode reads the message from a frame's payload.
+func (m *Alone) Decode(b []byte) error {
+	d := ipc.NewDecoder(b)
+	m.Program = d.String()
+	m.Want = d.Bool()
 	return d.End()
 }

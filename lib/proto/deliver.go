@@ -11,7 +11,7 @@ import (
 // AgentHello; then it sends again every result that no qmgr has acknowledged.
 const (
 	DeliverName    = "deliver"
-	DeliverVersion = 1
+	DeliverVersion = 2
 	// InlineMax bounds the content that travels inside Deliver, in bytes; a larger
 	// one comes as a descriptor.
 	InlineMax = 64 << 10
@@ -194,6 +194,9 @@ type Result struct {
 	Slot       uint32
 	Hop        mail.Status
 	Recipients []RecipientResult
+	// Fault says, in one line, how the message ended its reader's work, when that was
+	// caught (a panic): the recipients count as not tried, and the message is suspect.
+	Fault string
 }
 
 // RecipientResult is the outcome for one recipient. With Replaced a message in the
@@ -218,7 +221,7 @@ func (m *Result) Append(b []byte) []byte {
 		b = ipc.AppendBool(b, r.Replaced)
 		b = appendStatus(b, &r.Status)
 	}
-	return b
+	return ipc.AppendString(b, m.Fault)
 }
 
 // Decode reads the message from a frame's payload.
@@ -236,6 +239,7 @@ func (m *Result) Decode(b []byte) error {
 		decodeStatus(&d, &r.Status)
 		m.Recipients = append(m.Recipients, r)
 	}
+	m.Fault = d.String()
 	return d.End()
 }
 
@@ -243,6 +247,7 @@ func (m *Result) Decode(b []byte) error {
 type AgentHello struct {
 	Program string // "smtp"
 	Number  uint32 // which process of the program
+	PID     uint64 // process id, by which master speaks of its death; 0: unknown
 	InHand  []InHand
 }
 
@@ -260,6 +265,7 @@ type InHand struct {
 func (m *AgentHello) Append(b []byte) []byte {
 	b = ipc.AppendString(b, m.Program)
 	b = ipc.AppendUint(b, uint64(m.Number))
+	b = ipc.AppendUint(b, m.PID)
 	b = ipc.AppendUint(b, uint64(len(m.InHand)))
 	for i := range m.InHand {
 		h := &m.InHand[i]
@@ -281,6 +287,7 @@ func (m *AgentHello) Decode(b []byte) error {
 	d := ipc.NewDecoder(b)
 	m.Program = d.String()
 	m.Number = d.Uint32()
+	m.PID = d.Uint()
 	m.InHand = nil
 	for range d.Count() {
 		var h InHand

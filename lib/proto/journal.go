@@ -6,7 +6,7 @@ import "postrider/lib/ipc"
 // JournalHello. cleanup sends Durable after each sync, before it answers anyone.
 const (
 	JournalName    = "journal"
-	JournalVersion = 1
+	JournalVersion = 2
 )
 
 // Frame types of the journal conversation.
@@ -58,34 +58,55 @@ func (m *Durable) Decode(b []byte) error {
 	return d.End()
 }
 
-// Drain asks cleanup whether all that a dead partner ("bounce", "local") had sent is
-// in the journal. It is answered by Drained once it is.
-type Drain struct{ Partner string }
+// Drain asks cleanup whether all that dead processes of a program ("bounce", "local")
+// had sent is in the journal: of the process PID, or, when that is 0, of all but those
+// that Living names. It is answered by Drained once it is.
+type Drain struct {
+	Program string
+	PID     uint64
+	Living  []uint64
+}
 
 // Append implements ipc.Appender.
-func (m *Drain) Append(b []byte) []byte { return ipc.AppendString(b, m.Partner) }
+func (m *Drain) Append(b []byte) []byte {
+	b = ipc.AppendUint(ipc.AppendString(b, m.Program), m.PID)
+	b = ipc.AppendUint(b, uint64(len(m.Living)))
+	for _, pid := range m.Living {
+		b = ipc.AppendUint(b, pid)
+	}
+	return b
+}
 
 // Decode reads the message from a frame's payload.
 func (m *Drain) Decode(b []byte) error {
 	d := ipc.NewDecoder(b)
-	m.Partner = d.String()
+	m.Program = d.String()
+	m.PID = d.Uint()
+	m.Living = nil
+	for range d.Count() {
+		m.Living = append(m.Living, d.Uint())
+	}
 	return d.End()
 }
 
-// Drained answers Drain: whatever the dead partner submitted is durable before At,
-// or never will be.
+// Drained answers Drain: whatever the dead submitted is durable before At, or never
+// will be.
 type Drained struct {
-	Partner string
+	Program string
+	PID     uint64
 	At      Durable
 }
 
 // Append implements ipc.Appender.
-func (m *Drained) Append(b []byte) []byte { return m.At.Append(ipc.AppendString(b, m.Partner)) }
+func (m *Drained) Append(b []byte) []byte {
+	return m.At.Append(ipc.AppendUint(ipc.AppendString(b, m.Program), m.PID))
+}
 
 // Decode reads the message from a frame's payload.
 func (m *Drained) Decode(b []byte) error {
 	d := ipc.NewDecoder(b)
-	m.Partner = d.String()
+	m.Program = d.String()
+	m.PID = d.Uint()
 	m.At = Durable{File: d.Uint(), Offset: d.Int()}
 	return d.End()
 }

@@ -9,7 +9,7 @@ import "postrider/lib/ipc"
 // SubmitEnvelope frames before the end.
 const (
 	SubmitName    = "submit"
-	SubmitVersion = 1
+	SubmitVersion = 2
 	// SubmitMax bounds the content of one Submit or SubmitData frame, in bytes.
 	SubmitMax = 64 << 10
 )
@@ -24,6 +24,23 @@ const (
 	TypeSubmitAbort               // client: SubmitPart, empty: forget it; no reply
 	TypeSubmitReplies             // cleanup: SubmitReplies
 )
+
+// SubmitHello is in a client's hello: its process id, by which qmgr asks for what a
+// dead one has sent (Drain).
+type SubmitHello struct{ PID uint64 }
+
+// Append implements ipc.Appender.
+func (m *SubmitHello) Append(b []byte) []byte { return ipc.AppendUint(b, m.PID) }
+
+// Decode reads the message; without one the process is unknown.
+func (m *SubmitHello) Decode(b []byte) error {
+	if m.PID = 0; len(b) == 0 {
+		return nil
+	}
+	d := ipc.NewDecoder(b)
+	m.PID = d.Uint()
+	return d.End()
+}
 
 // Submit is a message on its way to the journal. Envelope and Content refer to the
 // frame after Decode.
@@ -84,6 +101,10 @@ type SubmitReply struct {
 
 // SubmitUnknown is the Code of a transaction whose outcome nobody knows.
 const SubmitUnknown = 1
+
+// SubmitSuspect is the Code of a message that has crashed cleanup and is not read any
+// more; bounce and local hear it of what they submit. Text says how it was.
+const SubmitSuspect = 2
 
 // SubmitReplies answers transactions, many in one frame.
 type SubmitReplies struct{ Replies []SubmitReply }

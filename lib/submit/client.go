@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -25,6 +26,10 @@ type Refused struct {
 }
 
 func (r *Refused) Error() string { return fmt.Sprintf("submit: %d %s %s", r.Code, r.DSN, r.Text) }
+
+// ErrSuspect means that cleanup will not read the message any more: it has crashed it
+// too often.
+var ErrSuspect = errors.New("submit: the message crashes cleanup")
 
 // unavailable is what everybody hears while there is no cleanup.
 var unavailable = &Refused{451, "4.3.0", "Error: queue file write error"}
@@ -68,7 +73,8 @@ func (c *Client) Close() {
 
 // serve greets, makes conn the current connection and hands out answers until it ends.
 func (c *Client) serve(conn *ipc.Conn) error {
-	if _, err := conn.Greet(ipc.Hello{Protocol: proto.SubmitName, Version: proto.SubmitVersion}); err != nil {
+	if _, err := conn.Greet(ipc.Hello{Protocol: proto.SubmitName, Version: proto.SubmitVersion,
+		Data: (&proto.SubmitHello{PID: uint64(os.Getpid())}).Append(nil)}); err != nil {
 		return fmt.Errorf("submit: cleanup: %w", err)
 	}
 	c.mu.Lock()

@@ -205,6 +205,8 @@ func result(r proto.SubmitReply, ended bool) error {
 		return nil
 	case r.Code == proto.SubmitUnknown && ended:
 		return ErrUnknown
+	case r.Code == proto.SubmitSuspect:
+		return fmt.Errorf("%w: %s", ErrSuspect, r.Text)
 	case r.Code < 400 || r.Code > 599:
 		return unavailable
 	}
