@@ -15,7 +15,7 @@ import (
 
 // settleTime is how long a connection of a dead partner may take to show its end;
 // the kernel needs microseconds.
-const settleTime = time.Second
+const settleTime = 5 * time.Second
 
 // maxPressure bounds what qmgr may ask for.
 const maxPressure = 10 * time.Second
@@ -142,9 +142,9 @@ func (q *queueLink) frame(conn *ipc.Conn, f ipc.Frame) error {
 			return err
 		}
 		go func() {
-			q.s.drain(m.Partner, settleTime)
+			q.s.drain(m.Program, m.PID, m.Living, settleTime)
 			// What was answered is durable, what is not answered never came.
-			answer := proto.Drained{Partner: m.Partner, At: position(q.s.journal.Durable())}
+			answer := proto.Drained{Program: m.Program, PID: m.PID, At: position(q.s.journal.Durable())}
 			if conn.Send(proto.TypeDrained, &answer) != nil {
 				conn.Close()
 			}

@@ -3,6 +3,7 @@ package cleanup
 import (
 	"context"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -159,8 +160,8 @@ func TestPressure(t *testing.T) {
 	eventually(t, "pressure ends", func() bool { return r.s.queue.pressure() == 0 })
 }
 
-// TestDrain: the answer comes when all that a dead partner sent is durable, and
-// names a place behind it; a partner that lives does not hold it up for long.
+// TestDrain: the answer comes when all that a dead process sent is durable, and
+// names a place behind it; its successor and others that live do not hold it up.
 func TestDrain(t *testing.T) {
 	r := newRig(t, "", nil)
 	q := r.qmgr(t)
@@ -169,12 +170,12 @@ func TestDrain(t *testing.T) {
 	conn := ipc.New(theirs, 0)
 	greeted := make(chan error)
 	go func() {
-		_, err := conn.Greet(ipc.Hello{Protocol: proto.SubmitName, Version: proto.SubmitVersion})
+		_, err := conn.Greet(ipc.Hello{Protocol: proto.SubmitName, Version: proto.SubmitVersion, Data: (&proto.SubmitHello{PID: 17}).Append(nil)})
 		greeted <- err
 	}()
 	hold := make(chan struct{})
 	go func() { <-hold; bounce.serve() }() // cleanup is slow to read
-	q.conn.Send(proto.TypeDrain, &proto.Drain{Partner: "bounce"})
+	q.conn.Send(proto.TypeDrain, &proto.Drain{Program: "bounce", PID: 17})
 	close(hold)
 	if err := <-greeted; err != nil {
 		t.Fatal(err)
@@ -183,27 +184,33 @@ func TestDrain(t *testing.T) {
 	conn.Close() // it died
 	var d proto.Drained
 	q.next(proto.TypeDrained, &d)
-	if got := journaled(t, r.dir); d.Partner != "bounce" || len(got) != 1 || d.At.Offset <= q.hello.Durable.Offset {
+	if got := journaled(t, r.dir); d.Program != "bounce" || d.PID != 17 || len(got) != 1 || d.At.Offset <= q.hello.Durable.Offset {
 		t.Errorf("drained %+v with %d messages there, after %+v", d, len(got), q.hello.Durable)
 	}
 
-	r.client("local") // alive
-	q.conn.Send(proto.TypeDrain, &proto.Drain{Partner: "local"})
+	began := time.Now()
+	r.client("local") // alive, and of this process
+	q.conn.Send(proto.TypeDrain, &proto.Drain{Program: "local", PID: 17})
 	q.next(proto.TypeDrained, &d)
-	q.conn.Send(proto.TypeDrain, &proto.Drain{Partner: "nobody"})
+	q.conn.Send(proto.TypeDrain, &proto.Drain{Program: "local", Living: []uint64{3, uint64(os.Getpid())}})
 	q.next(proto.TypeDrained, &d)
+	q.conn.Send(proto.TypeDrain, &proto.Drain{Program: "nobody"})
+	q.next(proto.TypeDrained, &d)
+	if took := time.Since(began); took > settleTime/2 {
+		t.Errorf("the living held it up for %v", took)
+	}
 }
 
-// TestDrainOrder: with a newer connection there, the older one is waited for without
-// end, and the newer not at all.
-func TestDrainOrder(t *testing.T) {
+// TestDrainOthers: at the start of qmgr all connections are waited for but those of
+// the living; and with a newer connection there, an older one without end.
+func TestDrainOthers(t *testing.T) {
 	r := newRig(t, "", nil)
 	a, peer := pair(t)
 	old := r.s.newClient("bounce", a)
 	r.client("bounce")
 	drained := make(chan struct{})
 	go func() {
-		r.s.drain("bounce", time.Millisecond)
+		r.s.drain("bounce", 0, []uint64{uint64(os.Getpid())}, time.Millisecond)
 		close(drained)
 	}()
 	select {

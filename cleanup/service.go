@@ -2,6 +2,8 @@ package cleanup
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,19 +72,23 @@ func (s *service) waitClients(ctx context.Context) {
 	}
 }
 
-// drain waits until all that a dead partner sent is in the journal or never will
-// be. Of its connections all but the newest are dead for certain: master gives a
-// partner's next one only when the process behind the last is gone. The newest is
-// the dead one's, whose end is about to arrive, or already that of the next
-// process; settle is how long is waited to find out.
-func (s *service) drain(name string, settle time.Duration) {
+// drain waits until all that dead processes of a program sent is in the journal or
+// never will be: the process pid, or, when that is 0, all but the living. A connection
+// says in its hello whose it is; until then it may be the dead one's, and is waited
+// for. One that came after the question is of nobody who is asked about. The end of a
+// dead process's connection arrives within microseconds; settle bounds the wait for
+// one that qmgr takes for dead and that lives, or is about to greet. That is the newest
+// of its partner name: master gives the next only when the process behind the last is
+// gone.
+func (s *service) drain(program string, pid uint64, living []uint64, settle time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := s.clients[name]
-	if len(list) == 0 {
-		return
+	var asked []*client
+	for name, list := range s.clients {
+		if programOf(name) == program {
+			asked = append(asked, list...)
+		}
 	}
-	last := list[len(list)-1]
 	late := false
 	t := time.AfterFunc(settle, func() {
 		s.mu.Lock()
@@ -91,14 +97,38 @@ func (s *service) drain(name string, settle time.Duration) {
 		s.ended.Broadcast()
 	})
 	defer t.Stop()
-	for {
-		list = s.clients[name]
+	over := func(c *client) bool {
 		switch {
-		case len(list) == 0 || list[0].seq > last.seq:
+		case c.eof && c.pending == 0:
+			return true
+		case late && !c.eof && c == s.newest(c.name):
+			return true
+		case !c.greeted:
+			return false
+		case pid != 0:
+			return c.pid != pid
+		}
+		return slices.Contains(living, c.pid)
+	}
+	for {
+		if asked = slices.DeleteFunc(asked, over); len(asked) == 0 {
 			return
-		case list[0] == last && len(list) == 1 && late && !last.eof:
-			return // alive
 		}
 		s.ended.Wait()
 	}
+}
+
+// newest returns the connection of a partner that came last, or nil.
+func (s *service) newest(name string) *client {
+	list := s.clients[name]
+	if len(list) == 0 {
+		return nil
+	}
+	return list[len(list)-1]
+}
+
+// programOf returns the program of a partner: "smtpd" of "smtpd.0".
+func programOf(partner string) string {
+	program, _, _ := strings.Cut(partner, ".")
+	return program
 }

@@ -32,6 +32,8 @@ type client struct {
 	replies replies
 
 	// Under service.mu.
+	greeted bool
+	pid     uint64 // of its process, 0: it does not say
 	eof     bool
 	pending int // complete and not answered
 }
@@ -59,13 +61,22 @@ func (s *service) newClient(name string, sock *net.UnixConn) *client {
 // dropped.
 func (c *client) serve() {
 	defer c.gone()
-	if _, err := c.conn.Greet(ipc.Hello{Protocol: proto.SubmitName, Version: proto.SubmitVersion}); err != nil {
+	data, err := c.conn.Greet(ipc.Hello{Protocol: proto.SubmitName, Version: proto.SubmitVersion})
+	var hello proto.SubmitHello
+	if err == nil {
+		err = hello.Decode(data)
+	}
+	if err != nil {
 		if !errors.Is(err, io.EOF) {
 			c.s.log.Warnf("%s: %v", c.name, err)
 		}
 		c.conn.Close()
 		return
 	}
+	c.s.mu.Lock()
+	c.greeted, c.pid = true, hello.PID
+	c.s.ended.Broadcast()
+	c.s.mu.Unlock()
 	go c.replies.run()
 	for {
 		f, err := c.conn.Next()
@@ -210,9 +221,9 @@ func (c *client) entitled(env *mail.Envelope) bool {
 	case mail.FromSMTP:
 		return env.Replaces.Zero()
 	case mail.FromBounce:
-		return c.name == "bounce"
+		return programOf(c.name) == "bounce"
 	case mail.FromLocal:
-		return c.name == "local"
+		return programOf(c.name) == "local"
 	}
 	return false
 }

@@ -26,7 +26,8 @@ type child struct {
 	out     chan message // to be sent, in order
 	started time.Time
 	ready   bool
-	leaving bool // was told to stop
+	leaving bool   // was told to stop
+	fault   string // of the one before it
 }
 
 // message is one frame to a daemon. It owns its descriptor.
@@ -151,6 +152,11 @@ func (c *child) converse(heard func(*child, error)) {
 			var m proto.Silent
 			if m.Decode(f.Payload) == nil {
 				heard(c, &silence{m.Partner})
+			}
+		case proto.TypeAlone:
+			var m proto.Alone
+			if m.Decode(f.Payload) == nil {
+				heard(c, &alone{m})
 			}
 		}
 	}

@@ -20,6 +20,7 @@ type program struct {
 	groups  func(*accounts) []uint32
 	inQueue bool                     // works in queue_directory
 	writer  bool                     // holds the spool's lock
+	notes   bool                     // notes what it reads (package suspect)
 	files   []string                 // files it reads besides tables
 	without []string                 // prefixes of parameters whose tables it does not use
 	only    []string                 // if not nil: prefixes of those it uses
@@ -33,9 +34,9 @@ var resolver = []string{"/etc/resolv.conf", "/etc/hosts"}
 var programs = []program{
 	{name: "cleanup", account: func(a *accounts) account { return a.msg },
 		groups:  func(a *accounts) []uint32 { return []uint32{a.postdrop} }, // submissions belong to it
-		inQueue: true, writer: true, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_", "authorized_"}},
+		inQueue: true, writer: true, notes: true, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_", "authorized_"}},
 	{name: "qmgr", account: func(a *accounts) account { return a.owner },
-		inQueue: true, writer: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_"}},
+		inQueue: true, writer: true, notes: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_"}},
 	{name: "bounce", account: func(a *accounts) account { return a.bounce }, writer: true, notAny: true},
 	{name: "local", inQueue: true, writer: true, files: []string{"/etc/passwd", "/etc/group"}, without: []string{"smtpd_", "smtp_", "lmtp_", "authorized_"}},
 	{name: "smtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"smtp_", "lmtp_"},
@@ -62,10 +63,14 @@ var partners = [][2]string{
 type instance struct {
 	*program
 	number, of int
+	alone      bool // for suspects only
 }
 
 // label is how partners and logs call the process: "smtpd.1", "cleanup".
 func (i instance) label() string {
+	if i.alone {
+		return i.name + proto.AloneSuffix
+	}
 	if i.count == nil {
 		return i.name
 	}
@@ -185,7 +190,7 @@ func newPlan(c *config.Config) (*plan, error) {
 			of = pr.count(c)
 		}
 		for n := range of {
-			p.instances = append(p.instances, instance{pr, n, of})
+			p.instances = append(p.instances, instance{program: pr, number: n, of: of})
 		}
 		for _, own := range append(configs[pr.name], c) {
 			p.noteSpecs(own)

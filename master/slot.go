@@ -17,6 +17,9 @@ type slot struct {
 	child    *child      // nil while there is none
 	timer    *time.Timer // of the next start, or nil
 	failures int         // deaths in a row soon after the start
+	fault    string      // how the last process died by its own fault, or ""
+	faults   []time.Time // when processes died so that had been ready
+	memory   *os.File    // for notes, see giveSuspects
 	wanted   bool        // the configuration asks for it
 }
 

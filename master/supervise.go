@@ -154,6 +154,7 @@ func (s *supervisor) begin(signals chan os.Signal, wrong []string) error {
 		s.log.Warnf("%s", l)
 	}
 	s.startNotifier()
+	s.starved.last = oomKills()
 	s.openFiles()
 	if err := s.serveProfiles(); err != nil {
 		s.log.Warnf("profiles: %v", err)

@@ -33,6 +33,7 @@ type supervisor struct {
 	slots    []*slot
 	profiles net.Listener // of private/profile; nil: daemon_profile is off
 	events   chan func()
+	starved  starvation
 
 	notifier *notifier       // nil: changes are seen at a reload
 	stirred  map[string]bool // files with signs of change that were not looked at
@@ -199,7 +200,9 @@ func (s *supervisor) start(x *slot) {
 	if x.writer {
 		s.noteWriters()
 	}
+	ch.fault = x.fault
 	s.setup(ch)
+	s.giveSuspects(x)
 	for _, f := range []proto.GrantKind{proto.GrantTable, proto.GrantFile} {
 		s.giveFiles(ch, f, nil)
 	}
@@ -240,7 +243,7 @@ func (s *supervisor) role(p *program) *role {
 
 // setup queues who the daemon is, and the log.
 func (s *supervisor) setup(c *child) {
-	c.send(proto.TypeSetup, &proto.Setup{Program: c.name, Number: uint32(c.number), Of: uint32(c.of), Snapshot: s.plan.snapshot}, -1)
+	c.send(proto.TypeSetup, &proto.Setup{Program: c.name, Number: uint32(c.number), Of: uint32(c.of), Snapshot: s.plan.snapshot, Fault: c.fault}, -1)
 	if s.logFile != nil {
 		s.give(c, proto.GrantLog, string(s.logFile.kind), s.logFile.file)
 	}
@@ -275,9 +278,12 @@ func (s *supervisor) post(f func()) { s.events <- f }
 func (s *supervisor) heard(c *child, err error) {
 	s.post(func() {
 		var quiet *silence
+		var wish *alone
 		switch {
 		case errors.As(err, &quiet):
 			s.hush(c, quiet.partner)
+		case errors.As(err, &wish):
+			s.setAlone(c, wish.Alone)
 		case err != nil:
 			s.log.Warnf("%s pid %d: %v", c.path, c.process.Pid, err)
 			c.process.Kill()
@@ -302,14 +308,16 @@ func (s *supervisor) hush(from *child, partner string) {
 func (s *supervisor) exited(c *child, state *os.ProcessState) {
 	s.post(func() {
 		c.end()
+		fault := faultOf(state, s.starved.lately())
 		if text := obituary(c.path, c.process.Pid, state); text != "" && !(s.stopping && !time.Now().Before(s.until)) {
-			s.log.Warnf("%s", text)
+			s.log.Warnf("%s%s", text, describe(fault))
 		}
 		for _, x := range s.slots {
 			if x.child != c {
 				continue
 			}
-			x.child = nil
+			x.child, x.fault = nil, fault
+			s.mourn(x, c.process.Pid, fault)
 			if x.writer {
 				s.noteWriters()
 			}
@@ -318,6 +326,10 @@ func (s *supervisor) exited(c *child, state *os.ProcessState) {
 				s.stopRest()
 			case c.leaving: // to make place for a new one
 				s.start(x)
+			case x.alone: // qmgr asks for the next
+				x.wanted = false
+			case fault != "" && c.ready:
+				s.againAfter(x, x.afterFault(time.Now()))
 			default:
 				s.again(x, time.Since(c.started))
 			}
@@ -331,7 +343,14 @@ func (s *supervisor) again(x *slot, lived time.Duration) {
 	if !x.wanted || s.stopping {
 		return
 	}
-	d := x.pause(lived, s.plan.config.Duration("service_throttle_time"))
+	s.againAfter(x, x.pause(lived, s.plan.config.Duration("service_throttle_time")))
+}
+
+// againAfter starts it after a pause of d.
+func (s *supervisor) againAfter(x *slot, d time.Duration) {
+	if !x.wanted || s.stopping {
+		return
+	}
 	if d == 0 {
 		s.start(x)
 		return
@@ -342,7 +361,13 @@ func (s *supervisor) again(x *slot, lived time.Duration) {
 
 // sweep forgets slots that are neither wanted nor filled.
 func (s *supervisor) sweep() {
-	s.slots = slices.DeleteFunc(s.slots, func(x *slot) bool { return !x.wanted && x.child == nil })
+	s.slots = slices.DeleteFunc(s.slots, func(x *slot) bool {
+		over := !x.wanted && x.child == nil
+		if over && x.memory != nil {
+			x.memory.Close()
+		}
+		return over
+	})
 }
 
 // noteWriters writes down which processes hold the spool's lock.

@@ -154,6 +154,12 @@ func (m *manager) spill() {
 // consider admits a message, or parks it when its destinations are full. It was the
 // first of the list from, if that is one.
 func (m *manager) consider(src sched.Source, in *spool.Message, from sched.Parking) {
+	m.records.reading(ofMessage, in.Ref)
+	m.weigh(src, in, from)
+	m.records.reading("", slot.Ref{})
+}
+
+func (m *manager) weigh(src sched.Source, in *spool.Message, from sched.Parking) {
 	if m.deleted[in.Ref] {
 		delete(m.deleted, in.Ref)
 		m.spool.Finish(in)
@@ -166,7 +172,7 @@ func (m *manager) consider(src sched.Source, in *spool.Message, from sched.Parki
 	}
 	msg := &message{Message: in, active: time.Now(), from: from}
 	msg.pass(m.spool.Now())
-	if !m.bumped[in.Ref] || m.machine.Room() == 0 {
+	if (!m.bumped[in.Ref] || m.machine.Room() == 0) && m.records.condemned(ofMessage, in.Ref) == "" {
 		if to, dest, yes := m.mustWait(msg); yes {
 			m.park(in, to, dest)
 			return
@@ -239,9 +245,15 @@ func (m *manager) admit(src sched.Source, msg *message) {
 	env := msg.Envelope
 	m.log.Event(maillog.QueueActive{Queue: env.ID, From: env.Sender, Size: env.Size, Recipients: len(env.Recipients) - msg.State.Done.Len()})
 
+	if m.onRecord(msg) {
+		return
+	}
 	m.applyEarly(msg)
 	m.applyForeign(msg)
 	m.schedule(src, msg)
+	if err := m.records.fine(msg.Ref); err != nil {
+		m.log.Warnf("%v", err)
+	}
 }
 
 // enter makes a message active.

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"net"
 	"os"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,8 @@ type agent struct {
 	name    string // partner name: "smtp.0", "local"
 	sock    *net.UnixConn
 	program string // "smtp"
+	pid     uint64
+	alone   bool // tries suspects, one at a time
 	conn    *ipc.Conn
 	busy    int // deliveries in hand
 
@@ -55,7 +58,7 @@ func (m *manager) connect(name string, sock *net.UnixConn) {
 		m.post(func() { m.unknown(name, sock) })
 		return
 	}
-	a.program = hello.Program
+	a.program, a.pid, a.alone = hello.Program, hello.PID, strings.HasSuffix(name, proto.AloneSuffix)
 	m.post(func() { m.agentUp(a, &hello) })
 	go a.write()
 	err = a.read()

@@ -35,7 +35,7 @@ func (m *manager) conclude(msg *message) {
 		m.schedule(sched.Deferred, msg) // withdrawn by a reload: routed anew
 		return
 	}
-	if msg.count(replaced)+msg.count(foreign) > 0 {
+	if msg.count(replaced)+msg.count(foreign)+msg.aside > 0 {
 		msg.idle = true // resume comes back here
 		return
 	}
@@ -174,7 +174,7 @@ func (m *manager) reported(msg *message, r *proto.RecipientResult) {
 
 // resume goes on with a message that waited for recipients outside the scheduler.
 func (m *manager) resume(msg *message) {
-	if msg.idle && msg.count(replaced)+msg.count(foreign) == 0 {
+	if msg.idle && msg.count(replaced)+msg.count(foreign)+msg.aside == 0 {
 		msg.idle = false
 		m.conclude(msg)
 	}
@@ -183,7 +183,7 @@ func (m *manager) resume(msg *message) {
 // quarantine moves a message whose content is damaged to corrupt/ (S5).
 func (m *manager) quarantine(msg *message) {
 	m.log.Warnf("saving corrupt message %s to queue corrupt: %s", msg.Envelope.ID, msg.corrupt)
-	if err := m.spool.Corrupt(msg.Message, msg.corrupt); err != nil {
+	if err := m.spool.Corrupt(msg.Message, msg.corrupt+unfinishedText(msg)); err != nil {
 		m.log.Errorf("%s: cannot be moved to corrupt/, left as it is: %v", msg.Envelope.ID, err)
 		now := m.spool.Now()
 		again := now.Add(m.set.sched.Retry.MaxBackoff)

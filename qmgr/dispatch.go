@@ -12,17 +12,21 @@ import (
 	"postrider/lib/slot"
 )
 
-// delivery is one that an agent has in hand. One that an earlier qmgr asked for has
-// no entry.
+// delivery is one that an agent has in hand. One that an earlier qmgr asked for, and
+// one that is set aside, has no entry.
 type delivery struct {
 	entry      sched.EntryID
 	ref        slot.Ref
-	msg        *message // nil when it has no entry
+	msg        *message // nil when an earlier qmgr asked for it
 	agent      *agent
 	service    string
 	report     string // of one to bounce: what is reported
+	nextHop    string
 	recipients []uint32
 	handed     time.Time // zero for one from an earlier qmgr
+	fault      string    // how its agent died by its own fault, or ""
+	alone      bool      // set aside for a process alone, and then
+	program    string    // whose that is
 }
 
 // dispatch does what the scheduler decided. A delivery for which the log has no
@@ -95,8 +99,14 @@ func (m *manager) deliver(a sched.Action) bool {
 		m.requeue(a.Entry, msg, a.Recipients)
 		return true
 	}
+	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, service: a.Transport, nextHop: a.NextHop, recipients: left}
+	if msg.suspect != "" {
+		m.setAside(msg, program, d)
+		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})
+		return true
+	}
 	ag := m.agentFor(program)
-	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, agent: ag, service: a.Transport, recipients: left, handed: time.Now()}
+	d.agent, d.handed = ag, time.Now()
 	if a.Transport == bounceService {
 		d.report = a.NextHop
 	}

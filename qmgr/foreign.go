@@ -22,6 +22,7 @@ func (m *manager) takeForeign(a *agent, hands []proto.InHand) {
 		if a.program == bounceService {
 			d.service = bounceService
 		}
+		d.program, d.alone = a.program, a.alone
 		m.foreign[h.ID] = d
 		m.held[d.ref] = append(m.held[d.ref], d)
 		if msg := m.byRef[d.ref]; msg != nil {
@@ -58,6 +59,9 @@ func (m *manager) release(d *delivery) {
 			break
 		}
 	}
+	if s := m.asides[d.program]; s != nil && s.current == d {
+		s.current = nil
+	}
 	list := m.held[d.ref]
 	for i := range list {
 		if list[i] == d {
@@ -78,8 +82,15 @@ func (m *manager) foreignResult(a *agent, r *proto.Result) {
 	if d == nil || d.agent != a {
 		return
 	}
+	if r.Fault != "" {
+		m.confessed(a, d, r)
+		return
+	}
 	m.release(d)
 	if msg := m.byRef[d.ref]; msg != nil {
+		if d.msg == msg {
+			m.lift(msg, d)
+		}
 		m.applyResult(msg, d, r)
 		m.resume(msg)
 		return

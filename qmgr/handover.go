@@ -38,7 +38,8 @@ const silenceMax = 3
 // the journal held before us is readable: nothing may start before we know what is in
 // hand. Whoever is silent for five seconds is killed, by master.
 func (m *manager) start() {
-	missing := len(m.known) > 0 || m.cleanup == nil || !m.cleanup.ready
+	m.askOthers()
+	missing := len(m.known) > 0 || m.cleanup == nil || !m.cleanup.ready || len(m.cleanup.others) > 0
 	if m.started || missing && time.Now().Before(m.deadline) {
 		return
 	}
@@ -69,6 +70,10 @@ func (m *manager) agentUp(a *agent, hello *proto.AgentHello) {
 	}
 	m.agents[a.name] = a
 	m.takeForeign(a, hello.InHand)
+	if a.alone {
+		m.aloneUp(a)
+		return
+	}
 	m.gate(a.program)
 }
 
@@ -106,8 +111,7 @@ func (m *manager) gateSubmitting() {
 	m.gate(requeueProgram)
 }
 
-// agentDown takes back what an agent had in hand that is gone. What bounce and
-// local had may be in the journal already: it waits until cleanup has said so.
+// agentDown takes back what an agent had in hand that is gone.
 func (m *manager) agentDown(a *agent, err error) {
 	if m.agents[a.name] != a {
 		return
@@ -118,16 +122,7 @@ func (m *manager) agentDown(a *agent, err error) {
 	delete(m.agents, a.name)
 	delete(m.acks, a)
 	m.gate(a.program)
-	gone := m.inHandOf(a)
-	switch {
-	case !submits(a.program):
-		m.takeBack(gone)
-	case m.stopping: // cleanup may be gone before it answers; the next start reads the journal first
-		m.leave(gone)
-	case len(gone) > 0:
-		m.lost[a.name] = append(m.lost[a.name], gone...)
-		m.askDrain(a.name)
-	}
+	m.mourn(a, m.inHandOf(a))
 }
 
 // leave forgets lost deliveries: the next qmgr finds their messages as they were.
@@ -148,6 +143,16 @@ func submits(program string) bool { return slices.Contains(submitting, program) 
 // takeBack gives the recipients of lost deliveries to the wheel.
 func (m *manager) takeBack(gone []*delivery) {
 	for _, d := range gone {
+		if d.fault != "" {
+			m.accuse(d)
+			continue
+		}
+		if d.alone && d.msg != nil { // killed from outside: once more
+			m.release(d)
+			s := m.asideOf(d.program)
+			s.current, s.list = nil, append([]*delivery{d}, s.list...)
+			continue
+		}
 		if d.entry == 0 {
 			m.release(d)
 			if msg := m.byRef[d.ref]; msg != nil {
@@ -166,7 +171,7 @@ func (m *manager) takeBack(gone []*delivery) {
 func (m *manager) agentFor(program string) *agent {
 	var best *agent
 	for _, a := range m.agents {
-		if a.program == program && (best == nil || a.busy < best.busy) {
+		if a.program == program && !a.alone && (best == nil || a.busy < best.busy) {
 			best = a
 		}
 	}
@@ -176,6 +181,10 @@ func (m *manager) agentFor(program string) *agent {
 // unreadable takes a delivery whose content could not be read: damage goes to
 // corrupt/, anything else is tried again later.
 func (m *manager) unreadable(id proto.DeliveryID, err error) {
+	if id.Epoch != m.epoch {
+		m.unreadableAlone(id, err)
+		return
+	}
 	d := m.inHand[sched.EntryID(id.Seq)]
 	if d == nil {
 		return

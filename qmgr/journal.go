@@ -16,15 +16,16 @@ import (
 
 // journal is the connection with cleanup.
 type journal struct {
-	sock  *net.UnixConn
-	conn  *ipc.Conn
-	ready bool           // what the cleanup before it left is read
-	asked map[string]int // Drains that are not answered, by partner
+	sock   *net.UnixConn
+	conn   *ipc.Conn
+	ready  bool            // what the cleanup before it left is read
+	asked  map[dead]int    // Drains that are not answered
+	others map[string]bool // programs for which askOthers has no answer; nil: not asked
 }
 
 // journal greets cleanup and reads what it says, in a goroutine of its own.
 func (m *manager) journal(name string, sock *net.UnixConn) {
-	j := &journal{sock: sock, conn: ipc.New(sock, 64<<10), asked: map[string]int{}}
+	j := &journal{sock: sock, conn: ipc.New(sock, 64<<10), asked: map[dead]int{}}
 	defer j.conn.Close()
 	data, err := j.conn.Greet(ipc.Hello{Protocol: proto.JournalName, Version: proto.JournalVersion})
 	var hello proto.JournalHello
@@ -129,42 +130,76 @@ func (m *manager) inherit(j *journal, hello *proto.JournalHello) {
 	m.requeuesBack()
 	j.ready = true
 	m.gateSubmitting()
-	for partner := range m.lost {
-		m.askDrain(partner)
+	for x := range m.lost {
+		m.askDrain(x)
 	}
+	m.askOthers()
 }
 
-// askDrain asks cleanup whether it has all that a dead partner sent. Without a
+// dead names a process of a program that submits, and has ended. With pid 0 all are
+// meant that ended before this qmgr was started.
+type dead struct {
+	program string
+	pid     uint64
+}
+
+// askDrain asks cleanup whether it has all that a dead process sent. Without a
 // cleanup the next one is asked; a new cleanup knows no open submission of it.
-func (m *manager) askDrain(partner string) {
+func (m *manager) askDrain(x dead) {
 	if j := m.cleanup; j != nil {
-		j.asked[partner]++
-		go j.conn.Send(proto.TypeDrain, &proto.Drain{Partner: partner})
+		j.asked[x]++
+		go j.conn.Send(proto.TypeDrain, &proto.Drain{Program: x.program, PID: x.pid})
 	}
 }
 
-// drained tries again what a dead partner had in hand and is not in the journal. Of
-// two that died shortly after one another the last answer counts for both.
+// askOthers asks, before anything starts, whether cleanup has all that processes sent
+// which died beside the last qmgr: nobody else tells of them.
+func (m *manager) askOthers() {
+	j := m.cleanup
+	if m.started || j == nil || !j.ready || len(m.known) > 0 || j.others != nil {
+		return
+	}
+	j.others = map[string]bool{}
+	for _, program := range submitting {
+		j.others[program] = true
+		d := &proto.Drain{Program: program}
+		for _, a := range m.agents {
+			if a.program == program {
+				d.Living = append(d.Living, a.pid)
+			}
+		}
+		go j.conn.Send(proto.TypeDrain, d)
+	}
+}
+
+// drained tries again what a dead process had in hand and is not in the journal. Of
+// several questions about one the last answer counts.
 func (m *manager) drained(j *journal, d *proto.Drained) {
 	if m.cleanup != j {
 		return // the next one is asked
 	}
-	if j.asked[d.Partner]--; j.asked[d.Partner] > 0 {
-		return
-	}
+	x := dead{d.Program, d.PID}
 	if d.At.File != 0 {
 		m.spool.Durable(position(d.At))
 	}
+	if j.asked[x] == 0 { // about those of before
+		delete(j.others, d.Program)
+		return
+	}
+	if j.asked[x]--; j.asked[x] > 0 {
+		return
+	}
+	delete(j.asked, x)
 	if !m.tailAll() {
 		m.after(time.Second, func() {
 			if m.cleanup == j {
-				m.askDrain(d.Partner)
+				m.askDrain(x)
 			}
 		})
 		return
 	}
-	gone := m.lost[d.Partner]
-	delete(m.lost, d.Partner)
+	gone := m.lost[x]
+	delete(m.lost, x)
 	m.takeBack(gone)
 }
 

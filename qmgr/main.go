@@ -26,17 +26,21 @@ func Main() { daemon.Run("qmgr", serve) }
 const helloTime = 5 * time.Second
 
 func serve(ctx context.Context, d *daemon.Daemon) error {
-	m, err := newManager(d, d.Log, spool.Options{FS: disk.OS(d.Config().String("queue_directory"))})
+	notes, _, strikes := d.Suspects()
+	r := newRecords(notes, strikes)
+	m, err := newManager(d, d.Log, spool.Options{FS: disk.OS(d.Config().String("queue_directory")), Reading: r.reading, Condemned: r.condemned})
 	if err != nil {
 		return err
 	}
 	m.state = openState(d.Config().String("data_directory"), d.Log.Warnf)
 	m.recall()
+	m.records = r
 	d.Shut(doors(d.Config().String("queue_directory")))
 	for _, name := range d.Partners() {
 		m.known[name] = true
 	}
 	d.OnPartner(m.partner)
+	d.OnDied(func(x proto.Died) { m.post(func() { m.died(x) }) })
 	d.OnReload(func() { m.post(m.reload) })
 	for name, l := range d.Listeners() {
 		if name == proto.OperatorSocket {
@@ -80,7 +84,8 @@ func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) 
 		events: make(chan func(), 64), set: set, epoch: newEpoch(), machine: sched.New(set.sched),
 		active: map[sched.MsgID]*message{}, byRef: map[slot.Ref]*message{}, inHand: map[sched.EntryID]*delivery{},
 		agents: map[string]*agent{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]early{},
-		held: map[slot.Ref][]*delivery{}, foreign: map[proto.DeliveryID]*delivery{}, lost: map[string][]*delivery{}, known: map[string]bool{}, newest: map[string]*net.UnixConn{},
+		held: map[slot.Ref][]*delivery{}, foreign: map[proto.DeliveryID]*delivery{}, lost: map[dead][]*delivery{}, known: map[string]bool{}, newest: map[string]*net.UnixConn{},
+		asides: map[string]*aside{}, deaths: map[uint64]proto.Died{}, unjudged: map[uint64][]loss{}, verdict: verdictTime,
 		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
 	}
 	o.Logf, o.OnFreed, o.MarkSyncDelay = log.Infof, m.freed, d.Config().Duration("mark_sync_delay")

@@ -25,6 +25,7 @@ type host interface {
 	File(path string) ([]byte, error)
 	Stopping() <-chan struct{}
 	Silent(partner string)
+	Alone(program string, want bool)
 }
 
 // manager is the owner's state. Everything in it belongs to the goroutine in run,
@@ -67,7 +68,14 @@ type manager struct {
 	held    map[slot.Ref][]*delivery       // the same, by message
 	early   map[slot.Ref][]early           // results of those from before we had the message open
 	swept   time.Time                      // when early was last looked through
-	lost    map[string][]*delivery         // what a dead bounce or local had in hand, until cleanup is drained
+	lost    map[dead][]*delivery           // what a dead bounce or local had in hand, until cleanup is drained
+
+	records   *records              // what was read when a qmgr died
+	asides    map[string]*aside     // suspect deliveries, by program
+	deaths    map[uint64]proto.Died // of processes whose end is not seen yet
+	unjudged  map[uint64][]loss     // of which master has not said how they died, by process id
+	verdict   time.Duration         // how long that is waited for
+	lastAlone uint64                // number of the newest delivery to a process alone
 
 	cleanup  *journal
 	free     []string                 // files that no cleanup was told of
@@ -140,6 +148,7 @@ func (m *manager) turn() (more bool) {
 			more = m.fill()
 		}
 		m.dispatch()
+		m.tryAlone()
 	}
 	m.tell()
 	m.note()
@@ -150,6 +159,12 @@ func (m *manager) turn() (more bool) {
 // stop takes nothing new: no delivery starts any more, results are still written.
 func (m *manager) stop() {
 	m.stopping = true
+	for pid, list := range m.unjudged {
+		for _, l := range list {
+			m.leave(l.gone)
+		}
+		delete(m.unjudged, pid)
+	}
 	for name, gone := range m.lost { // nobody may be there to say that they are drained
 		m.leave(gone)
 		delete(m.lost, name)

@@ -96,6 +96,8 @@ func (h *fakeHost) Silent(partner string) {
 	h.silent = append(h.silent, partner)
 }
 
+func (h *fakeHost) Alone(program string, want bool) {}
+
 const masterCF = `
 smtp unix - - n - - smtp
 local unix - n n - - local
@@ -209,6 +211,7 @@ func (s *site) start() {
 	for _, name := range []string{"cleanup", "smtp.0", "local", "bounce"} {
 		s.m.known[name] = true
 	}
+	s.m.verdict = 0 // nobody here says how agents die
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
 	s.done = make(chan error, 1)

@@ -58,6 +58,8 @@ type message struct {
 	idle     bool              // the scheduler has nothing of it; it waits for replaced or foreign recipients
 	touched  bool              // in manager.touched
 	corrupt  string            // why its content cannot be read, or ""
+	suspect  string            // how an agent died with it in hand, or ""
+	aside    int               // deliveries that are set aside, waiting or in hand
 }
 
 // noteHop notes where a recipient goes.

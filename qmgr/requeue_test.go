@@ -22,6 +22,13 @@ func (s *site) frame(c *ipc.Conn, f *ipc.Frame) {
 	s.mu.Lock()
 	anew := s.anew
 	s.mu.Unlock()
+	if f.Type == proto.TypeDrain {
+		var d proto.Drain
+		d.Decode(f.Payload)
+		at := s.journal.Durable()
+		c.Send(proto.TypeDrained, &proto.Drained{Program: d.Program, PID: d.PID, At: proto.Durable{File: at.File, Offset: at.Offset}})
+		return
+	}
 	var r proto.Requeue
 	if f.Type != proto.TypeRequeue || anew == nil || r.Decode(f.Payload) != nil || len(f.FDs) != 1 {
 		f.CloseFDs()

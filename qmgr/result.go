@@ -20,6 +20,10 @@ func (m *manager) results(a *agent, rs []proto.Result) {
 		if d == nil || d.agent != a {
 			continue
 		}
+		if r.Fault != "" {
+			m.confessed(a, d, r)
+			continue
+		}
 		delete(m.inHand, id)
 		a.busy--
 		m.record(d.msg, d.service, r)

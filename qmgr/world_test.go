@@ -169,6 +169,7 @@ func (w *world) startQmgr() {
 	for _, name := range []string{"cleanup", "smtp.0", "local", "bounce"} {
 		w.m.known[name] = true
 	}
+	w.m.verdict = 0 // nobody here says how agents die
 	var ctx context.Context
 	ctx, w.stop = context.WithCancel(context.Background())
 	w.done = make(chan error, 1)
@@ -211,7 +212,7 @@ func (w *world) connectCleanup() {
 				go func() {
 					w.bounced.Wait()
 					at := j.Durable()
-					c.Send(proto.TypeDrained, &proto.Drained{Partner: m.Partner, At: proto.Durable{File: at.File, Offset: at.Offset}})
+					c.Send(proto.TypeDrained, &proto.Drained{Program: m.Program, PID: m.PID, At: proto.Durable{File: at.File, Offset: at.Offset}})
 				}()
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"postrider/lib/crash"
 	"postrider/lib/ipc"
 	"postrider/lib/mail"
 	"postrider/lib/proto"
@@ -252,6 +253,13 @@ func (a *Agent) run(r *Request) (res proto.Result) {
 			res = Suspect(r, fmt.Sprintf("%s panicked (%v)", a.opt.Program, p))
 		}
 	}()
+	if crash.Planted {
+		for i := range r.Recipients {
+			crash.At(a.opt.Program, []byte(r.Recipients[i].Address))
+		}
+		content, _, _ := r.Content.Bytes()
+		crash.At(a.opt.Program, content)
+	}
 	return a.handle(a.ctx, r)
 }
 

@@ -67,6 +67,12 @@ func (d *Daemon) hear() error {
 		fd := f.FDs[0]
 		f.FDs = nil
 		return d.grant(&m, fd)
+	case proto.TypeDied:
+		var m proto.Died
+		if err := m.Decode(f.Payload); err != nil {
+			return err
+		}
+		d.died(m)
 	case proto.TypeGo:
 		return d.goOn()
 	case proto.TypeStop:
@@ -108,7 +114,7 @@ func (d *Daemon) setup(m *proto.Setup) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.config.Load() == nil { // they stay for the life of the process
-		d.Number, d.Of = int(m.Number), int(m.Of)
+		d.Number, d.Of, d.fault = int(m.Number), int(m.Of), m.Fault
 	}
 	d.next = c
 	d.Log.Set(LogOptions(c))
@@ -158,6 +164,8 @@ func (d *Daemon) grant(m *proto.Grant, fd int) error {
 		d.mu.Lock()
 		d.staged.files[m.Name] = os.NewFile(uintptr(fd), m.Name)
 		d.mu.Unlock()
+	case proto.GrantNotes, proto.GrantStrikes:
+		d.keep(m.Kind, os.NewFile(uintptr(fd), m.Name))
 	case proto.GrantLock:
 		// Held until the process ends, whatever becomes of the Daemon.
 		d.mu.Lock()

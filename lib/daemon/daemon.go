@@ -39,6 +39,7 @@ type Daemon struct {
 	services  map[string]service
 	onPartner func(string, *net.UnixConn)
 	onReload  func()
+	onDied    func(proto.Died)
 	ready     bool
 	pending   []func() // what waits for Ready
 	first     []string // partners of the first round
@@ -46,6 +47,9 @@ type Daemon struct {
 	stopped   bool
 	until     time.Time // when the grace of a stop ends
 	locks     []*os.File
+	fault     string   // of the process before, see Fault
+	notes     *os.File // see Suspects
+	strikes   *os.File
 }
 
 type service struct {

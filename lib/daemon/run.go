@@ -20,13 +20,15 @@ const (
 	exitUsage    = 64
 	exitSoftware = 70
 	exitConfig   = 78
+	// exitPanic is what Go's runtime ends with, so that master sees whose fault it was.
+	exitPanic = 2
 )
 
 // current is the log of the running daemon, for Guard.
 var current atomic.Pointer[maillog.Logger]
 
 // Run runs a daemon and ends the process: with 0 when serve returned nil,
-// 78 for an error of kind config.ErrConfig, else 70. ctx ends when the daemon
+// 78 for an error of kind config.ErrConfig, 2 after a panic, else 70. ctx ends when the daemon
 // must be gone.
 func Run(program string, serve func(ctx context.Context, d *Daemon) error) {
 	os.Exit(run(program, serve))
@@ -73,6 +75,9 @@ func run(program string, serve func(context.Context, *Daemon) error) int {
 
 	err = errPanic
 	Guard(func() { err = serve(ctx, d) })
+	if errors.Is(err, errPanic) {
+		return exitPanic
+	}
 	if err != nil {
 		return fail(program, d.Log, err)
 	}

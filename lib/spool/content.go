@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"postrider/lib/crash"
 	"postrider/lib/disk"
 	"postrider/lib/mail"
 	"postrider/lib/slot"
@@ -54,6 +55,7 @@ func (q *Queue) readRecord(at contentSpan, buf []byte) (slot.Record, []byte, err
 
 // message makes a Message of its content record; rec may be lazy.
 func (q *Queue) message(c *contentFile, rec *slot.Record, content []byte, at contentSpan) (*Message, error) {
+	crash.At("qmgr", rec.Envelope)
 	env, err := mail.DecodeEnvelope(rec.Envelope)
 	if err != nil || env.ID != rec.ID {
 		return nil, fmt.Errorf("envelope of %s: %w", rec.ID, ErrDamaged)
@@ -122,6 +124,15 @@ func (q *Queue) mark(ref slot.Ref, recipients []uint32) {
 		}
 	}
 	q.marks[ref] = s
+}
+
+// Absolve logs that the deaths Suspect counted were none of the message's fault.
+func (q *Queue) Absolve(m *Message) {
+	m.Strikes = 0
+	if q.alive(m.Ref) && q.strikes[m.Ref] > 0 {
+		delete(q.strikes, m.Ref)
+		q.log.endRef(appendSuspect(q.log.begin(), m.Ref, 0), m.Ref)
+	}
 }
 
 // Suspect logs that a process died with the message in hand and returns how

@@ -53,5 +53,5 @@
 // slots are synced, and given back after the FREE entry is synced.
 //
 // The package touches the queue directory through lib/disk only, no clock but
-// those in Options, and no socket. It imports mail, disk, slot and mutant.
+// those in Options, and no socket. It imports mail, disk, slot, mutant and crash.
 package spool

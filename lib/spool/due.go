@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"postrider/lib/crash"
 	"postrider/lib/disk"
 	"postrider/lib/slot"
 )
@@ -180,7 +181,7 @@ func (q *Queue) takeRecord(r *run, rec *slot.Record, number uint32, offset int64
 // its content.
 func (q *Queue) revive(r *run, rec *slot.Record, number uint32, offset int64, x *asked) (*Message, error) {
 	p, ref := place{r.number, number}, stateRef(rec.Envelope)
-	st, err := decodeState(rec.Envelope)
+	st, err := careful(q, OfState, ref, func() (*record, error) { return decodeState(rec.Envelope) })
 	if err != nil {
 		return nil, q.badState(r, number, offset, err)
 	}
@@ -214,7 +215,10 @@ func (q *Queue) revive(r *run, rec *slot.Record, number uint32, offset int64, x 
 		err = fmt.Errorf("record %v where %v should be: %w", crec.Ref, ref, ErrDamaged)
 	}
 	if err == nil {
-		m, err = q.message(c, &crec, crec.Content, span)
+		m, err = careful(q, OfRecord, ref, func() (*Message, error) {
+			crash.At("due", crec.Envelope)
+			return q.message(c, &crec, crec.Content, span)
+		})
 	}
 	if errors.Is(err, ErrDamaged) || notExist(err) {
 		if e := q.corrupt(ref, string(rec.ID), p, st.Large, span, err.Error()); e != nil {

@@ -191,7 +191,9 @@ func (p *replay) entry(e *entry) {
 		}
 	case entSuspect:
 		if q.content(e.ref.File); q.alive(e.ref) {
-			q.strikes[e.ref] = int(e.n)
+			if q.strikes[e.ref] = int(e.n); e.n == 0 {
+				delete(q.strikes, e.ref)
+			}
 		}
 	case entSeal:
 		if e.of == slot.Content {

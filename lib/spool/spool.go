@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postrider/lib/disk"
+	"postrider/lib/slot"
 )
 
 // Kinds of error.
@@ -38,4 +39,10 @@ type Options struct {
 	// OnFreed is called, in the owner's goroutine, when the content file of
 	// that name (within incoming/) may be written anew: cleanup is to be told.
 	OnFreed func(name string)
+
+	// Reading, if set, is called before something of a message is decoded (OfRecord,
+	// OfState), and with the zero Ref when that has gone well. Condemned, if set, says
+	// why it is not to be decoded, or "": then it goes to corrupt/ as it is.
+	Reading   func(what string, ref slot.Ref)
+	Condemned func(what string, ref slot.Ref) string
 }

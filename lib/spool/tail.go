@@ -170,9 +170,9 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 			q.bury(ref)
 			continue
 		}
-		m, err := q.tailed(c, rec)
+		m, err := careful(q, OfRecord, ref, func() (*Message, error) { return q.tailed(c, rec) })
 		if errors.Is(err, ErrDamaged) {
-			err = q.corrupt(ref, string(rec.ID), place{}, "", t.span(rec), err.Error())
+			err = q.corrupt(ref, string(rec.ID), place{}, largeOf(rec, err), t.span(rec), err.Error())
 		}
 		if err != nil { // it is met again
 			if t.again {

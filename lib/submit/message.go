@@ -3,6 +3,7 @@ package submit
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"sync"
 
 	"postrider/lib/ipc"
