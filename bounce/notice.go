@@ -138,6 +138,9 @@ func (b *bouncer) send(rep *report) (proto.Result, bool) {
 	// journal after all, qmgr has read it, and crossed the recipients off, long
 	// before it tries again.
 	st := mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "cannot queue the report: " + err.Error()}
+	if errors.Is(err, submit.ErrSuspect) {
+		rep.r.Suspect(err.Error())
+	}
 	if errors.As(err, &refused) {
 		st.DSN, st.Text = "4"+strings.TrimLeft(refused.DSN, "245"), "cannot queue the report: "+refused.Text
 	}

@@ -15,10 +15,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"postrider/lib/daemon"
 	"postrider/lib/header"
 	"postrider/lib/mail"
 	"postrider/lib/maildrop"
 	"postrider/lib/maillog"
+	"postrider/lib/suspect"
 )
 
 const (
@@ -53,12 +55,14 @@ type dropReader struct {
 	page   time.Time        // the minute in which said were to be named in the log
 	said   int
 	handed int // messages given to the journal so far
+	reader reader
 
 	mu     sync.Mutex
-	busy   map[string]bool // read, and neither removed nor refused
-	unsure map[string]bool // not to be read again before a restart
-	idle   *sync.Cond      // busy has become smaller
-	failed bool            // the journal took something not: the next look is later
+	doomed map[string]time.Time // handed to qmgr for corrupt/, and when
+	busy   map[string]bool      // read, and neither removed nor refused
+	unsure map[string]bool      // not to be read again before a restart
+	idle   *sync.Cond           // busy has become smaller
+	failed bool                 // the journal took something not: the next look is later
 }
 
 // stamp tells whether a file is still what it was.
@@ -73,7 +77,7 @@ type stamp struct {
 // newDropReader reads maildrop/ below root; log has pickup's tag.
 func newDropReader(s *service, root string, log *maillog.Logger) *dropReader {
 	r := &dropReader{s: s, dir: filepath.Join(root, dropDir), log: log, wake: make(chan struct{}, 1),
-		left: map[string]stamp{}, busy: map[string]bool{}, unsure: map[string]bool{}}
+		left: map[string]stamp{}, busy: map[string]bool{}, doomed: map[string]time.Time{}, reader: s.newReader(), unsure: map[string]bool{}}
 	r.idle = sync.NewCond(&r.mu)
 	return r
 }
@@ -221,6 +225,10 @@ func (r *dropReader) take(ctx context.Context, name string) (stamp, error) {
 	if _, seen := r.s.journal.SeenMaildrop(name); seen {
 		return stamp{size: -1}, r.remove(name) // which file it is does not matter
 	}
+	x := r.reader.name(dropDir, name)
+	if x.Count >= suspect.Guilty {
+		return stamp{}, r.condemn(name, x)
+	}
 	f, st, err := r.open(name)
 	if err == nil {
 		defer f.Close()
@@ -302,12 +310,37 @@ func (r *dropReader) acceptable(name string, u *unix.Stat_t) error {
 	return nil
 }
 
-// read makes a message of a file and gives it to the journal.
-func (r *dropReader) read(ctx context.Context, name string, f *os.File, st stamp) error {
+// read makes a message of a file and gives it to the journal. A panic counts as a
+// death with the file in hand, and leaves it for another look.
+func (r *dropReader) read(ctx context.Context, name string, f *os.File, st stamp) (err error) {
+	x := r.reader.name(dropDir, name)
+	r.reader.begin(x)
+	var m *message
+	var picked maillog.Pickup
+	panicked := daemon.Guard(func() { m, picked, err = r.parse(name, f, st) })
+	r.reader.end()
+	if panicked {
+		if _, err := r.s.strikes.Add(string(r.reader.key), "a panic"); err != nil {
+			r.log.Warnf("%v", err)
+		}
+		r.look()
+		return nil
+	}
+	r.reader.fine(x)
+	if m == nil {
+		return err
+	}
+	return r.hand(ctx, name, m, picked)
+}
+
+// parse makes a message of a file. It returns none when the journal is to take it
+// another time.
+func (r *dropReader) parse(name string, f *os.File, st stamp) (*message, maillog.Pickup, error) {
+	var none maillog.Pickup
 	in := maildrop.NewReader(f)
 	sub, err := in.Submission()
 	if err != nil {
-		return err
+		return nil, none, err
 	}
 	now := r.s.now()
 	set := r.s.settings.Load()
@@ -332,18 +365,18 @@ func (r *dropReader) read(ctx context.Context, name string, f *os.File, st stamp
 		set.myhostname, set.mailName, st.uid, env.ID, header.Date(now)))
 	if err := copyContent(m, in, set.sizeLimit); err != nil {
 		m.abort()
-		return err
+		return nil, none, err
 	}
 	m.close()
 	if refused := m.err; refused != nil {
 		m.abort()
 		if refused.code/100 == 4 { // as the journal's own, another time
 			r.answered(name, fmt.Errorf("%d %s %s", refused.code, refused.dsn, refused.text))
-			return nil
+			return nil, none, nil
 		}
-		return fmt.Errorf("%d %s %s", refused.code, refused.dsn, refused.text)
+		return nil, none, fmt.Errorf("%d %s %s", refused.code, refused.dsn, refused.text)
 	}
-	return r.hand(ctx, name, m, maillog.Pickup{Queue: env.ID, UID: st.uid, From: sub.Sender})
+	return m, maillog.Pickup{Queue: env.ID, UID: st.uid, From: sub.Sender}, nil
 }
 
 // copyContent writes the content, with every line ended by CRLF, to its end.

@@ -24,6 +24,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	cfg := d.Config()
 	s := newService(d.Log, time.Now)
 	s.number(os.Getpid())
+	s.notes, _, s.strikes = d.Suspects()
 	s.configure(cfg)
 	err := s.openJournal(journal.Options{
 		FS:          disk.OS("."),
@@ -39,6 +40,8 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		"content":  lockdown.Read | lockdown.Write | lockdown.List | lockdown.Create | lockdown.Remove,
 		dropDir:    lockdown.Read | lockdown.List | lockdown.Remove,
 	}})
+	drop := newDropReader(s, ".", d.Log.Named(cfg.String("syslog_name")+"/pickup"))
+	s.drop = drop
 	d.OnPartner(func(name string, sock *net.UnixConn) {
 		if name == "qmgr" {
 			conn := s.queue.attach(sock)
@@ -50,7 +53,6 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	})
 	d.OnReload(func() { s.configure(d.Config()) })
 
-	drop := newDropReader(s, ".", d.Log.Named(cfg.String("syslog_name")+"/pickup"))
 	dropCtx, stopDrop := context.WithCancel(ctx)
 	dropDone := make(chan struct{})
 	go func() {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"postrider/lib/crash"
 	"postrider/lib/header"
 	"postrider/lib/journal"
 	"postrider/lib/mail"
@@ -110,6 +111,7 @@ func (m *message) scan(eof bool) {
 	for !m.body && m.err == nil {
 		f, n, st := m.scanner.Next(m.buf[m.scanned:], eof)
 		m.scanned += n
+		crash.At("cleanup", m.buf[:m.scanned])
 		switch st {
 		case header.More:
 			return

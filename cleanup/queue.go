@@ -59,6 +59,13 @@ func (q *queueLink) attach(sock *net.UnixConn) *ipc.Conn {
 	return conn
 }
 
+// connection is the one with qmgr, or nil.
+func (q *queueLink) connection() *ipc.Conn {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.conn
+}
+
 // serve runs a connection with a qmgr to its end.
 func (q *queueLink) serve(conn *ipc.Conn) {
 	defer conn.Close()
@@ -149,6 +156,14 @@ func (q *queueLink) frame(conn *ipc.Conn, f ipc.Frame) error {
 				conn.Close()
 			}
 		}()
+	case proto.TypeCondemned:
+		var m proto.Condemned
+		if err := m.Decode(f.Payload); err != nil {
+			return err
+		}
+		if q.s.drop != nil {
+			q.s.drop.condemned(&m)
+		}
 	default:
 		return ipc.ErrFrame
 	}

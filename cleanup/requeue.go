@@ -13,6 +13,7 @@ import (
 	"postrider/lib/mail"
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
+	"postrider/lib/suspect"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -78,6 +79,14 @@ func (s *service) requeue(r *proto.Requeue, files []*os.File, answer func(proto.
 		answer(proto.Requeued{Code: 451, DSN: "4.3.0", Text: fmt.Sprintf("the envelope cannot be read: %v", err)})
 		return
 	}
+	read := s.newReader()
+	defer func() { read.end(); read.note.Close() }()
+	x := read.name("requeue", string(env.Replaces.ID))
+	if x.Count >= suspect.Guilty {
+		answer(proto.Requeued{Code: proto.RequeueDamaged, Text: fmt.Sprintf("cleanup died (%s) %d times while reading it", x.How, x.Count)})
+		return
+	}
+	read.begin(x)
 	set := s.settings.Load()
 	env.ID, env.Sender = s.ids.Next(s.now()), set.rewrite(env.Sender)
 	for i := range env.Recipients {
@@ -99,6 +108,8 @@ func (s *service) requeue(r *proto.Requeue, files []*os.File, answer func(proto.
 	if err == nil {
 		m.close()
 	}
+	read.end()
+	read.fine(x)
 	switch {
 	case err != nil:
 		m.abort()

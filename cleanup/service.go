@@ -12,6 +12,7 @@ import (
 	"postrider/lib/mail"
 	"postrider/lib/maildrop"
 	"postrider/lib/maillog"
+	"postrider/lib/suspect"
 )
 
 const dropDir = maildrop.Dir
@@ -40,6 +41,10 @@ type service struct {
 	queue    *queueLink
 	heavy    heavy
 	buffered atomic.Int64
+	notes    *suspect.Notes   // nil: none are kept
+	strikes  *suspect.Strikes // what cleanup died of
+	parse    sync.RWMutex     // held to read what a stranger wrote; alone, what is suspect
+	drop     *dropReader      // nil: none
 
 	mu      sync.Mutex
 	clients map[string][]*client // by partner name, oldest first
@@ -47,7 +52,7 @@ type service struct {
 }
 
 func newService(log *maillog.Logger, now func() time.Time) *service {
-	s := &service{log: log, now: now, clients: map[string][]*client{}}
+	s := &service{log: log, now: now, clients: map[string][]*client{}, strikes: suspect.OpenStrikes(nil)}
 	s.ended = sync.NewCond(&s.mu)
 	s.queue = &queueLink{s: s, wake: make(chan struct{}, 1)}
 	return s

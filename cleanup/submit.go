@@ -30,6 +30,8 @@ type client struct {
 	open    map[uint32]*message
 	slow    bool // obeys qmgr's pressure: mail from outside
 	replies replies
+	reader  reader
+	current *message // the one that the frame being read is of
 
 	// Under service.mu.
 	greeted bool
@@ -47,6 +49,7 @@ var clientSeq struct {
 func (s *service) newClient(name string, sock *net.UnixConn) *client {
 	c := &client{s: s, name: name, conn: ipc.New(sock, 0), open: map[uint32]*message{}, slow: strings.HasPrefix(name, "smtpd")}
 	c.replies.init(c.conn)
+	c.reader = s.newReader()
 	clientSeq.Lock()
 	clientSeq.n++
 	c.seq = clientSeq.n
@@ -61,6 +64,7 @@ func (s *service) newClient(name string, sock *net.UnixConn) *client {
 // dropped.
 func (c *client) serve() {
 	defer c.gone()
+	defer func() { c.reader.note.Close() }()
 	data, err := c.conn.Greet(ipc.Hello{Protocol: proto.SubmitName, Version: proto.SubmitVersion})
 	var hello proto.SubmitHello
 	if err == nil {
@@ -82,7 +86,7 @@ func (c *client) serve() {
 		f, err := c.conn.Next()
 		if err == nil {
 			f.CloseFDs()
-			err = c.frame(f)
+			err = c.safely(f.Payload, func() error { return c.frame(f) })
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
@@ -143,6 +147,10 @@ func (c *client) frame(f ipc.Frame) error {
 		return err
 	}
 	m := c.open[p.Tx]
+	if m != nil {
+		c.reader.begin(c.reader.of(c.name, m.env))
+		defer c.reader.end()
+	}
 	switch f.Type {
 	case proto.TypeSubmitEnvelope:
 		if m == nil {
@@ -196,7 +204,15 @@ func (c *client) begin(p *proto.Submit, whole bool) error {
 		c.replies.add((&refusal{451, "4.3.0", "Error: too many transactions"}).reply(p.Tx))
 		return nil
 	}
+	x := c.reader.of(c.name, env)
+	if r := c.reader.suspicious(env, x); r != nil {
+		c.replies.add(r.reply(p.Tx))
+		return nil
+	}
+	c.reader.begin(x)
+	defer c.reader.end()
 	m := c.s.newMessage(env, p.Local)
+	c.current = m
 	m.write(p.Content)
 	switch {
 	case whole:
@@ -241,6 +257,9 @@ func (c *client) complete(tx uint32, m *message) {
 		}
 	}
 	m.close()
+	if m.env.Origin != mail.FromSMTP {
+		c.reader.fine(c.reader.of(c.name, m.env))
+	}
 	if m.err != nil {
 		c.replies.add(m.err.reply(tx))
 		m.abort()

@@ -76,6 +76,9 @@ func (l *deliverer) resubmit(s *site, r *agent.Request, rc *proto.DeliverRecipie
 	case errors.As(err, &refused):
 		return &failure{deferred("4"+strings.TrimLeft(refused.DSN, "245"), "cannot be forwarded: "+refused.Text)}
 	}
+	if errors.Is(err, submit.ErrSuspect) {
+		r.Suspect(err.Error())
+	}
 	// Also when nobody knows (submit.ErrUnknown): should the message be in the
 	// journal after all, qmgr crosses the recipient off long before it tries again.
 	return &failure{deferred("4.3.0", "cannot be forwarded: "+err.Error())}

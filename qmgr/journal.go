@@ -59,6 +59,15 @@ func (j *journal) read(m *manager) error {
 			if err != nil {
 				return err
 			}
+			if f.Type == proto.TypeCondemn {
+				if err := m.condemnFile(j, &f); err != nil {
+					return err
+				}
+				if !j.conn.Buffered() {
+					break
+				}
+				continue
+			}
 			f.CloseFDs()
 			switch f.Type {
 			case proto.TypeDurable:

@@ -1,9 +1,14 @@
 package qmgr
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strconv"
 
+	"postrider/lib/ipc"
+	"postrider/lib/maildrop"
+	"postrider/lib/proto"
 	"postrider/lib/slot"
 	"postrider/lib/spool"
 	"postrider/lib/suspect"
@@ -67,5 +72,32 @@ func (r *records) fine(ref slot.Ref) error {
 			}
 		}
 	}
+	return nil
+}
+
+// condemnFile saves what cleanup will not read any more to corrupt/. The descriptor
+// is the frame's.
+func (m *manager) condemnFile(j *journal, f *ipc.Frame) error {
+	var c proto.Condemn
+	if err := c.Decode(f.Payload); err != nil || len(f.FDs) != 1 || !maildrop.ValidName(c.Name) {
+		f.CloseFDs()
+		return fmt.Errorf("condemned file: %w", ipc.ErrFrame)
+	}
+	file := os.NewFile(uintptr(f.FDs[0]), c.Name)
+	m.post(func() {
+		defer file.Close()
+		answer := proto.Condemned{Name: c.Name}
+		st, err := file.Stat()
+		if err == nil && !st.Mode().IsRegular() {
+			err = errors.New("no regular file")
+		}
+		if err == nil {
+			err = m.spool.Keep(maildrop.Dir+"."+c.Name, suspected+c.Reason, file, st.Size())
+		}
+		if err != nil {
+			answer.Text = err.Error()
+		}
+		go j.conn.Send(proto.TypeCondemned, &answer)
+	})
 	return nil
 }

@@ -250,7 +250,7 @@ func (a *Agent) run(r *Request) (res proto.Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.opt.Warnf("%s: panic in delivery: %v: %s", r.Queue, p, debug.Stack())
-			res = Suspect(r, fmt.Sprintf("%s panicked (%v)", a.opt.Program, p))
+			res = crashes(r, fmt.Sprintf("%s panicked (%v)", a.opt.Program, p))
 		}
 	}()
 	if crash.Planted {
@@ -260,7 +260,10 @@ func (a *Agent) run(r *Request) (res proto.Result) {
 		content, _, _ := r.Content.Bytes()
 		crash.At(a.opt.Program, content)
 	}
-	return a.handle(a.ctx, r)
+	if res = a.handle(a.ctx, r); r.suspect != "" {
+		res = crashes(r, r.suspect)
+	}
+	return res
 }
 
 // Deferred is the result that all recipients of r are deferred for s, which is no
@@ -274,9 +277,9 @@ func Deferred(r *Request, s mail.Status) proto.Result {
 	return res
 }
 
-// Suspect is the result that the message of r crashes who reads it: how says whom and
+// crashes is the result that the message of r crashes who reads it: how says whom and
 // by what. qmgr tries it in a process of its own and gives it up in the end.
-func Suspect(r *Request, how string) proto.Result {
+func crashes(r *Request, how string) proto.Result {
 	res := Deferred(r, mail.Status{DSN: "4.3.0", Text: "internal error in delivery agent"})
 	res.Fault = cut(strings.Join(strings.Fields(how), " "), 200)
 	return res

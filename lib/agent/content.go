@@ -29,7 +29,14 @@ type Request struct {
 	// Lane numbers the delivery slot, from 1, for the brackets of the log; no
 	// two deliveries at the same time have the same, in any process of the program.
 	Lane int
+
+	suspect string
 }
+
+// Suspect says that the message crashes who reads it beyond the agent: how says whom.
+// qmgr tries it in a process of its own and gives it up in the end, whatever the
+// result says.
+func (r *Request) Suspect(how string) { r.suspect = how }
 
 // Content is the message to deliver: headers and body with CRLF line ends. It is
 // valid until the handler returns.

@@ -68,3 +68,49 @@ func (m *Requeued) Decode(b []byte) error {
 	m.Text = d.String()
 	return d.End()
 }
+
+// Frame types by which cleanup hands over what it will not read any more: it has no
+// right to write into corrupt/.
+const (
+	TypeCondemn   = 40 + iota // cleanup: Condemn, with a descriptor of the file
+	TypeCondemned             // qmgr: Condemned
+)
+
+// Condemn asks qmgr to save a file of maildrop/ to corrupt/.
+type Condemn struct {
+	Name   string // in maildrop/
+	Reason string
+}
+
+// Append implements ipc.Appender.
+func (m *Condemn) Append(b []byte) []byte {
+	return ipc.AppendString(ipc.AppendString(b, m.Name), m.Reason)
+}
+
+// Decode reads the message from a frame's payload.
+func (m *Condemn) Decode(b []byte) error {
+	d := ipc.NewDecoder(b)
+	m.Name = d.String()
+	m.Reason = d.String()
+	return d.End()
+}
+
+// Condemned answers Condemn: with an empty Text the file is durable in corrupt/ and is
+// to be removed.
+type Condemned struct {
+	Name string
+	Text string // why not
+}
+
+// Append implements ipc.Appender.
+func (m *Condemned) Append(b []byte) []byte {
+	return ipc.AppendString(ipc.AppendString(b, m.Name), m.Text)
+}
+
+// Decode reads the message from a frame's payload.
+func (m *Condemned) Decode(b []byte) error {
+	d := ipc.NewDecoder(b)
+	m.Name = d.String()
+	m.Text = d.String()
+	return d.End()
+}

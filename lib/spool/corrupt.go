@@ -59,6 +59,12 @@ func (q *Queue) save(name, reason string, f io.ReaderAt, from, to int64) error {
 	return err
 }
 
+// Keep saves a file that is none of the spool's to corrupt/NAME, with the reason, and
+// syncs both. It blocks.
+func (q *Queue) Keep(name, reason string, f io.ReaderAt, size int64) error {
+	return q.save(name, reason, f, 0, size)
+}
+
 func (q *Queue) create(name string) (disk.File, error) {
 	f, err := q.fs.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
