@@ -53,6 +53,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	})
 	d.OnReload(func() { s.configure(d.Config()) })
 
+	d.Ready() // before maildrop/ is read: what dies of that was served by a sound process
 	dropCtx, stopDrop := context.WithCancel(ctx)
 	dropDone := make(chan struct{})
 	go func() {
@@ -63,7 +64,6 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	if l := d.Listeners()["public/pickup"]; l != nil {
 		go drop.listen(l)
 	}
-	d.Ready()
 
 	<-d.Stopping()
 	// Whoever still submits may finish: the end of their connections is ours.

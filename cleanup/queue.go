@@ -28,6 +28,7 @@ type queueLink struct {
 
 	mu       sync.Mutex
 	conn     *ipc.Conn
+	greeted  *ipc.Conn // the last that was
 	requeues sync.WaitGroup // begun for conn or one before, and not ended
 }
 
@@ -59,10 +60,13 @@ func (q *queueLink) attach(sock *net.UnixConn) *ipc.Conn {
 	return conn
 }
 
-// connection is the one with qmgr, or nil.
+// connection is the one with a qmgr that has greeted, or nil.
 func (q *queueLink) connection() *ipc.Conn {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.conn != q.greeted {
+		return nil
+	}
 	return q.conn
 }
 
@@ -78,6 +82,12 @@ func (q *queueLink) serve(conn *ipc.Conn) {
 			q.s.log.Warnf("qmgr: %v", err)
 		}
 		return
+	}
+	q.mu.Lock()
+	q.greeted = conn
+	q.mu.Unlock()
+	if q.s.drop != nil {
+		q.s.drop.look() // what waits for corrupt/
 	}
 	end := make(chan struct{})
 	defer close(end)

@@ -40,6 +40,9 @@ type message struct {
 // maxWaiting is how many messages may wait for a daemon that does not read.
 const maxWaiting = 4096
 
+// lastWords is how long what a dead daemon sent may take to be read.
+const lastWords = time.Second
+
 // role is whom a daemon runs as; nil is the caller.
 type role struct {
 	cred syscall.Credential
@@ -92,11 +95,16 @@ func spawn(i instance, path, dir string, stderr *os.File, who *role, heard func(
 		return nil, err
 	}
 	c := &child{instance: i, who: who, path: path, process: p, sock: sock, out: make(chan message, maxWaiting), started: time.Now()}
-	go c.converse(heard)
+	said := make(chan struct{}) // all that it had to say was heard
+	go func() { defer close(said); c.converse(heard) }()
 	go func() {
 		state, err := p.Wait()
 		if err != nil {
 			state = nil
+		}
+		select {
+		case <-said:
+		case <-time.After(lastWords):
 		}
 		exited(c, state)
 	}()

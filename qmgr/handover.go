@@ -70,6 +70,7 @@ func (m *manager) agentUp(a *agent, hello *proto.AgentHello) {
 	}
 	m.agents[a.name] = a
 	m.takeForeign(a, hello.InHand)
+	m.askOther(a.program)
 	if a.alone {
 		m.aloneUp(a)
 		return

@@ -171,14 +171,24 @@ func (m *manager) askOthers() {
 	j.others = map[string]bool{}
 	for _, program := range submitting {
 		j.others[program] = true
-		d := &proto.Drain{Program: program}
-		for _, a := range m.agents {
-			if a.program == program {
-				d.Living = append(d.Living, a.pid)
-			}
-		}
-		go j.conn.Send(proto.TypeDrain, d)
+		m.askOther(program)
 	}
+}
+
+// askOther asks about one program, once more for each of its processes that is found
+// to live: those that are started after us are not known before. Any answer will do.
+func (m *manager) askOther(program string) {
+	j := m.cleanup
+	if j == nil || !j.others[program] {
+		return
+	}
+	d := &proto.Drain{Program: program}
+	for _, a := range m.agents {
+		if a.program == program {
+			d.Living = append(d.Living, a.pid)
+		}
+	}
+	go j.conn.Send(proto.TypeDrain, d)
 }
 
 // drained tries again what a dead process had in hand and is not in the journal. Of

@@ -2,7 +2,6 @@ package qmgr
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"postrider/lib/crash"
@@ -218,22 +217,25 @@ func (m *manager) onRecord(msg *message) bool {
 	return false
 }
 
+// unfinishedMax is how many recipients a .reason names.
+const unfinishedMax = 100
+
 // unfinishedText names the recipients that a message in corrupt/ still had, so that
 // an operator can bring it back for them.
 func unfinishedText(msg *message) string {
-	var b strings.Builder
-	n := 0
+	left := len(msg.rcpts) - msg.count(finished)
+	if left == 0 {
+		return ""
+	}
+	text, n := "; not finished:", 0
 	for i := range msg.rcpts {
 		if msg.rcpts[i].state == finished {
 			continue
 		}
-		if n++; n > 1000 {
-			continue
+		if n++; n > unfinishedMax {
+			return fmt.Sprintf("%s and %d more", text, left-unfinishedMax)
 		}
-		fmt.Fprintf(&b, "\nunfinished: <%s>", msg.Envelope.Recipients[i].Address)
+		text += fmt.Sprintf(" <%s>", msg.Envelope.Recipients[i].Address)
 	}
-	if n > 1000 {
-		fmt.Fprintf(&b, "\nunfinished: %d more", n-1000)
-	}
-	return b.String()
+	return text
 }

@@ -5,6 +5,7 @@ package crash
 import (
 	"bytes"
 	"os"
+	"runtime/debug"
 	"syscall"
 	"unsafe"
 )
@@ -23,6 +24,7 @@ func At(reader string, text []byte) {
 		go panic("planted in " + reader)
 		select {}
 	case bytes.HasPrefix(how, []byte("stack")):
+		debug.SetMaxStack(1 << 20) // not the usual gigabyte
 		recurse(nil)
 	case bytes.HasPrefix(how, []byte("segv")):
 		var usual [32]byte // the default action, which Go has replaced
