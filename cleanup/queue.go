@@ -28,7 +28,7 @@ type queueLink struct {
 
 	mu       sync.Mutex
 	conn     *ipc.Conn
-	greeted  *ipc.Conn // the last that was
+	greeted  *ipc.Conn      // the last that was
 	requeues sync.WaitGroup // begun for conn or one before, and not ended
 }
 
