@@ -21,9 +21,10 @@ import (
 // helperArg makes a helper of this program.
 const helperArg = "-helper"
 
+// helperTime is how long a helper may take; a file server may hang. Tests have less.
+var helperTime = 10 * time.Minute
+
 const (
-	// helperTime is how long a helper may take; a file server may hang.
-	helperTime = 10 * time.Minute
 	// maxBlock bounds a block of the conversation, in bytes.
 	maxBlock = 128 << 10
 	// maxAnswer bounds what a helper may say.

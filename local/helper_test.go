@@ -257,15 +257,45 @@ func TestHelperDies(t *testing.T) {
 	}
 }
 
-// killChild kills the child of this process that has the uid.
-func killChild(t *testing.T, uid uint32) {
+// A helper that hangs, as in a file server's hands, is killed when its time is over,
+// although it is another user's process: the mail stays, and nothing waits any longer.
+func TestHelperHangs(t *testing.T) {
+	r, homes := asRoot(t)
+	old := helperTime
+	defer func() { helperTime = old }()
+	helperTime = 300 * time.Millisecond
+	a := *r.site.Load().accounts["bob"]
+	m := maildir{dir: filepath.Join(homes, "bob", "Maildir"), host: "h"}
+	for _, size := range []int{1000, 1 << 20} { // it hangs with all it needs, and with more to come
+		var pid int
+		began := time.Now()
+		st := runHelper(&a, m, func(w io.Writer) error {
+			pid = signalChild(t, a.uid, unix.SIGSTOP)
+			_, err := io.WriteString(w, strings.Repeat("x", size))
+			return err
+		})
+		if st.Class.String() != "deferred" || !strings.Contains(st.Text, "ended without an answer: signal: killed") {
+			t.Errorf("%d bytes: %+v", size, st)
+		}
+		if d := time.Since(began); d > 5*time.Second {
+			t.Errorf("%d bytes: waited %v", size, d)
+		}
+		if err := unix.Kill(pid, 0); err != unix.ESRCH {
+			t.Errorf("the helper is still there: %v", err)
+		}
+	}
+}
+
+func killChild(t *testing.T, uid uint32) { t.Helper(); signalChild(t, uid, unix.SIGKILL) }
+
+// signalChild signals the child of this process that has the uid.
+func signalChild(t *testing.T, uid uint32, signal unix.Signal) (pid int) {
 	t.Helper()
 	list, err := os.ReadDir("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range list {
-		var pid int
 		if _, err := fmt.Sscan(e.Name(), &pid); err != nil {
 			continue
 		}
@@ -275,9 +305,10 @@ func killChild(t *testing.T, uid uint32) {
 			if !strings.Contains(string(b), "\nGroups:\t8 100 \n") {
 				t.Errorf("the helper's groups: %s", b)
 			}
-			unix.Kill(pid, unix.SIGKILL)
-			return
+			unix.Kill(pid, signal)
+			return pid
 		}
 	}
 	t.Fatal("no child with the recipient's uid")
+	return 0
 }
