@@ -3,6 +3,8 @@ package qmgr
 import (
 	"errors"
 	"io/fs"
+	"net"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	libagent "postrider/lib/agent"
 	"postrider/lib/disk"
+	"postrider/lib/ipc"
 	"postrider/lib/mail"
 	liboperator "postrider/lib/operator"
 	"postrider/lib/proto"
@@ -134,11 +137,11 @@ func (f *stuckFile) Sync() error {
 }
 
 // A verb whose decision the disk does not take ends with 75 and says what is known. It
-// never says that it is done.
+// never says that it is done, and meanwhile that it lives.
 func TestVerbNotDurable(t *testing.T) {
-	old := durableTime
-	durableTime = 100 * time.Millisecond
-	defer func() { durableTime = old }()
+	old, oldBusy := durableTime, busyTime
+	durableTime, busyTime = 100*time.Millisecond, 10*time.Millisecond
+	defer func() { durableTime, busyTime = old, oldBusy }()
 	d := &stuck{free: make(chan struct{})}
 	s := newSite(t)
 	s.kill()
@@ -153,6 +156,32 @@ func TestVerbNotDurable(t *testing.T) {
 	_, err := q.Do(&proto.Verb{Kind: proto.VerbHold, IDs: []string{string(id)}})
 	if liboperator.ExitCode(err) != exTempFail || !strings.Contains(err.Error(), "the disk has not taken the decision yet") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("%v", err)
+	}
+	sock, err := net.Dial("unix", filepath.Join(s.dir, proto.OperatorSocket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := ipc.New(sock.(*net.UnixConn), 0)
+	defer conn.Close()
+	if _, err := conn.Greet(hello); err != nil {
+		t.Fatal(err)
+	}
+	conn.Send(proto.TypeVerb, &proto.Verb{Kind: proto.VerbFlush})
+	busy := 0
+	for {
+		f, err := conn.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Type == proto.TypeDone {
+			break
+		}
+		if busy++; f.Type != proto.TypeBusy {
+			t.Errorf("frame %d", f.Type)
+		}
+	}
+	if busy == 0 {
+		t.Error("no sign of life")
 	}
 	d.on.Store(false)
 	close(d.free)

@@ -16,8 +16,10 @@ const (
 	requestTime = 10 * time.Second // to send a request
 	replyTime   = time.Minute      // to take a part of the answer
 	requestMax  = 1 << 20          // bytes of a request: some 60,000 ids
-	busyTime    = 5 * time.Second  // between signs of life while there is no answer yet
 )
+
+// busyTime is the time between signs of life while there is no answer yet; tests have less.
+var busyTime = 5 * time.Second
 
 // sysexits codes in answers to operators.
 const (
