@@ -14,6 +14,7 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/operator"
 	"postrider/lib/proto"
+	"postrider/lib/sysexits"
 )
 
 // options are the command line. Without -e, -h and -b everything is shown.
@@ -28,14 +29,6 @@ type options struct {
 	IDs      []string `arg:"" optional:"" name:"id" help:"Queue ids."`
 }
 
-// sysexits.
-const (
-	exUsage       = 64
-	exUnavailable = 69
-	exSoftware    = 70
-	exConfig      = 78
-)
-
 // Main runs the command and ends the process.
 func Main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -48,26 +41,26 @@ func run(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	k, err := kong.New(&o, kong.Name("postcat"), kong.Description("Show queued messages."),
 		kong.Writers(stdout, stderr), kong.NoDefaultHelp())
 	if err != nil {
-		return fatal(exSoftware, "%v", err)
+		return fatal(sysexits.Software, "%v", err)
 	}
 	ctx, err := k.Parse(args)
 	if err != nil {
-		return fatal(exUsage, "%v (usage: postcat -q [-e] [-h] [-b] ID...)", err)
+		return fatal(sysexits.Usage, "%v (usage: postcat -q [-e] [-h] [-b] ID...)", err)
 	}
 	if o.Help {
 		ctx.PrintUsage(false)
 		return 0
 	}
 	if !o.Queue || len(o.IDs) == 0 {
-		return fatal(exUsage, "usage: postcat -q [-e] [-h] [-b] ID... (files of the spool hold many messages and are not shown by name)")
+		return fatal(sysexits.Usage, "usage: postcat -q [-e] [-h] [-b] ID... (files of the spool hold many messages and are not shown by name)")
 	}
 	cfg, problems := config.Load(config.Dir(o.Config))
 	if err := problems.Err(); err != nil {
-		return fatal(exConfig, "%v", err)
+		return fatal(sysexits.Config, "%v", err)
 	}
 	q, _, err := operator.Open(cfg, true)
 	if err != nil {
-		return fatal(exUnavailable, "%v", err)
+		return fatal(sysexits.Unavailable, "%v", err)
 	}
 	defer q.Close()
 
@@ -81,7 +74,7 @@ func run(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	for _, id := range o.IDs {
 		if !p.seen[id] {
-			return fatal(exUnavailable, "no message %s in the queue", id)
+			return fatal(sysexits.Unavailable, "no message %s in the queue", id)
 		}
 	}
 	return 0

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"postrider/lib/config"
+	"postrider/lib/sysexits"
 )
 
 // authorize applies authorized_submit_users to the real uid: names, "!name", and
@@ -34,5 +35,5 @@ func (e *env) authorize(c *config.Config) error {
 			return nil
 		}
 	}
-	return fail(exNoPerm, "User %s(%s) is not allowed to submit mail", known, login)
+	return fail(sysexits.NoPerm, "User %s(%s) is not allowed to submit mail", known, login)
 }

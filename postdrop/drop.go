@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postrider/lib/maildrop"
+	"postrider/lib/sysexits"
 )
 
 // fileMode lets cleanup read: it is neither the caller, who owns the file, nor
@@ -29,13 +30,13 @@ func (e *env) drop(in io.Reader, limit int64) (string, error) {
 		return "", inputError(err)
 	}
 	if len(s.Recipients) == 0 {
-		return "", fail(exData, "no recipients specified")
+		return "", fail(sysexits.DataErr, "no recipients specified")
 	}
 	s.UID, s.Time = uint32(e.uid), e.now()
 
 	f, err := e.create()
 	if err != nil {
-		return "", fail(exTempFail, "cannot create a file in %s: %v", maildrop.Dir, err)
+		return "", fail(sysexits.TempFail, "cannot create a file in %s: %v", maildrop.Dir, err)
 	}
 	temp := f.Name()
 	defer func() {
@@ -55,7 +56,7 @@ func (e *env) drop(in io.Reader, limit int64) (string, error) {
 			return "", inputError(err)
 		}
 		if size += int64(len(p)); limit > 0 && size > limit {
-			return "", fail(exUnavailable, "message file too big")
+			return "", fail(sysexits.Unavailable, "message file too big")
 		}
 		if _, err := w.Write(p); err != nil {
 			return "", writeError(err)
@@ -147,11 +148,11 @@ func random() (uint64, error) {
 func inputError(err error) error {
 	switch {
 	case errors.Is(err, maildrop.ErrLimit), errors.Is(err, maildrop.ErrFormat), errors.Is(err, maildrop.ErrIncomplete):
-		return fail(exData, "bad input: %v", err)
+		return fail(sysexits.DataErr, "bad input: %v", err)
 	}
-	return fail(exData, "error reading input: %v", err)
+	return fail(sysexits.DataErr, "error reading input: %v", err)
 }
 
 func writeError(err error) error {
-	return fail(exTempFail, "error writing queue file: %v", err)
+	return fail(sysexits.TempFail, "error writing queue file: %v", err)
 }

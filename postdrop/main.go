@@ -10,17 +10,7 @@ import (
 
 	"postrider/lib/config"
 	"postrider/lib/getopt"
-)
-
-// Exit codes, from sysexits.h.
-const (
-	exUsage       = 64
-	exData        = 65
-	exUnavailable = 69
-	exSoftware    = 70
-	exTempFail    = 75
-	exNoPerm      = 77
-	exConfig      = 78
+	"postrider/lib/sysexits"
 )
 
 // failure is an error with the exit code it leads to.
@@ -61,7 +51,7 @@ func (e *env) main() int {
 	name, report, err := e.run()
 	code, text := 0, name
 	if err != nil {
-		code, text = exSoftware, err.Error()
+		code, text = sysexits.Software, err.Error()
 		var f *failure
 		if errors.As(err, &f) {
 			code = f.code
@@ -91,7 +81,7 @@ func (e *env) run() (name string, report bool, err error) {
 		}
 	}
 	if err != nil || len(rest) > 0 {
-		return "", report, fail(exUsage, "usage: postdrop [-c config_dir] [-r]")
+		return "", report, fail(sysexits.Usage, "usage: postdrop [-c config_dir] [-r]")
 	}
 	c, err := e.config(dir)
 	if err != nil {
@@ -102,7 +92,7 @@ func (e *env) run() (name string, report bool, err error) {
 	}
 	queue := c.String("queue_directory")
 	if err := os.Chdir(queue); err != nil || queue == "" {
-		return "", report, fail(exTempFail, "cannot go to queue_directory: %v", err)
+		return "", report, fail(sysexits.TempFail, "cannot go to queue_directory: %v", err)
 	}
 	limit := int64(c.Int("message_size_limit"))
 	if name, err = e.drop(bufio.NewReaderSize(e.stdin, 64<<10), limit); err == nil {
@@ -121,19 +111,19 @@ func (e *env) config(dir string) (*config.Config, error) {
 	if e.setgid && e.uid != 0 && dir != e.defaultConfig {
 		c, err := config.LoadMain(e.defaultConfig)
 		if err != nil {
-			return nil, fail(exConfig, "%v", err)
+			return nil, fail(sysexits.Config, "%v", err)
 		}
 		allowed := false
 		for _, d := range c.List("alternate_config_directories") {
 			allowed = allowed || d == dir
 		}
 		if !allowed {
-			return nil, fail(exNoPerm, "%q is not listed in alternate_config_directories of %s/main.cf", dir, e.defaultConfig)
+			return nil, fail(sysexits.NoPerm, "%q is not listed in alternate_config_directories of %s/main.cf", dir, e.defaultConfig)
 		}
 	}
 	c, err := config.LoadMain(dir)
 	if err != nil {
-		return nil, fail(exConfig, "%v", err)
+		return nil, fail(sysexits.Config, "%v", err)
 	}
 	return c, nil
 }

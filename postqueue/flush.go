@@ -7,6 +7,7 @@ import (
 	"postrider/lib/mail"
 	"postrider/lib/operator"
 	"postrider/lib/proto"
+	"postrider/lib/sysexits"
 )
 
 // flush asks for attempts now: of everything, of one message, or of the mail for a site.
@@ -19,21 +20,21 @@ func (c *command) flush(o *options) int {
 	switch {
 	case o.Site != "":
 		if !address.ValidSite(o.Site) {
-			return c.fatal(exUsage, "Cannot flush mail queue - invalid destination: \"%s\"", short(o.Site))
+			return c.fatal(sysexits.Usage, "Cannot flush mail queue - invalid destination: \"%s\"", short(o.Site))
 		}
 		v.Kind, v.IDs = proto.VerbSite, []string{o.Site}
 	case o.ID != "":
 		if !mail.QueueID(o.ID).Valid() {
-			return c.fatal(exUsage, "Cannot flush queue ID - invalid name: \"%s\"", short(o.ID))
+			return c.fatal(sysexits.Usage, "Cannot flush queue ID - invalid name: \"%s\"", short(o.ID))
 		}
 		v.IDs = []string{o.ID}
 	}
 	q, _, err := operator.Open(c.cfg, false)
 	if errors.Is(err, operator.ErrDown) {
-		return c.fatal(exUnavailable, "Cannot flush mail queue - mail system is down")
+		return c.fatal(sysexits.Unavailable, "Cannot flush mail queue - mail system is down")
 	}
 	if err != nil {
-		return c.fatal(exUnavailable, "Cannot flush mail queue - %v", err)
+		return c.fatal(sysexits.Unavailable, "Cannot flush mail queue - %v", err)
 	}
 	defer q.Close()
 	_, err = q.Do(v)
@@ -41,7 +42,7 @@ func (c *command) flush(o *options) int {
 	switch {
 	case err == nil:
 		return 0
-	case v.Kind == proto.VerbSite && errors.As(err, &refused) && refused.Code == exUnavailable:
+	case v.Kind == proto.VerbSite && errors.As(err, &refused) && refused.Code == sysexits.Unavailable:
 		return c.fatal(refused.Code, "%s", refused.Text)
 	}
 	return c.failed("Cannot flush mail queue", "flush", err)

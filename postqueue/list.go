@@ -8,6 +8,7 @@ import (
 	"postrider/lib/mailq"
 	"postrider/lib/operator"
 	"postrider/lib/proto"
+	"postrider/lib/sysexits"
 )
 
 // unavailable begins what is said when the queue cannot be listed.
@@ -18,10 +19,10 @@ const unavailable = "Queue report unavailable"
 func (c *command) open() (q operator.Queue, code int, ok bool) {
 	q, down, err := operator.Open(c.cfg, true)
 	if down && (errors.Is(err, os.ErrPermission) || errors.Is(err, operator.ErrDown)) {
-		return nil, c.fatal(exUnavailable, unavailable+" - mail system is down"), false
+		return nil, c.fatal(sysexits.Unavailable, unavailable+" - mail system is down"), false
 	}
 	if err != nil {
-		return nil, c.fatal(exUnavailable, unavailable+" - %v", err), false
+		return nil, c.fatal(sysexits.Unavailable, unavailable+" - %v", err), false
 	}
 	if down {
 		fmt.Fprintln(c.stderr, "postqueue: warning: Mail system is down -- accessing queue directly")
@@ -54,7 +55,7 @@ func (c *command) list(o *options) int {
 		return c.failed(unavailable, "view", err)
 	}
 	if err := w.Close(); err != nil {
-		return c.fatal(exSoftware, "%v", err)
+		return c.fatal(sysexits.Software, "%v", err)
 	}
 	return 0
 }

@@ -22,6 +22,7 @@ import (
 
 	"postrider/lib/config"
 	"postrider/lib/operator"
+	"postrider/lib/sysexits"
 )
 
 // options are the command line. Exactly one of the first five is given.
@@ -40,15 +41,6 @@ type options struct {
 // usage is Postfix's line, with what is ours behind it.
 const usage = "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site | " +
 	"postqueue -w [-j] queueid ... | postqueue -q [-s] [-l] [-b buckets] [-t minutes] [-n domains] [queue ...]"
-
-// sysexits.
-const (
-	exUsage       = 64
-	exUnavailable = 69
-	exSoftware    = 70
-	exNoPerm      = 77
-	exConfig      = 78
-)
 
 // command is one run of the program.
 type command struct {
@@ -87,7 +79,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case o.Text, o.JSON:
 		return c.list(&o)
 	}
-	return c.fatal(exUsage, usage)
+	return c.fatal(sysexits.Usage, usage)
 }
 
 // parse reads the command line into o. When the run is over with that, it returns the
@@ -97,14 +89,14 @@ func (c *command) parse(o any, args []string) (code int, ok bool) {
 	k, err := kong.New(o, kong.Name("postqueue"), kong.Description("List the mail queue, say why mail is in it, or flush it."),
 		kong.Writers(c.stdout, c.stderr), kong.Exit(func(code int) { ended = code }))
 	if err != nil {
-		return c.fatal(exSoftware, "%v", err), false
+		return c.fatal(sysexits.Software, "%v", err), false
 	}
 	_, err = k.Parse(args)
 	if ended >= 0 {
 		return ended, false
 	}
 	if err != nil {
-		return c.fatal(exUsage, "%v (%s)", err, usage), false
+		return c.fatal(sysexits.Usage, "%v (%s)", err, usage), false
 	}
 	return 0, true
 }
@@ -114,7 +106,7 @@ func (c *command) load(dir string) (code int, ok bool) {
 	var problems config.Problems
 	c.cfg, problems = config.Load(config.Dir(dir))
 	if err := problems.Err(); err != nil {
-		return c.fatal(exConfig, "%v", err), false
+		return c.fatal(sysexits.Config, "%v", err), false
 	}
 	return 0, true
 }
@@ -128,7 +120,7 @@ func (c *command) fatal(code int, format string, a ...any) int {
 // allowed to do a thing is told so by name.
 func (c *command) failed(before, verb string, err error) int {
 	code := operator.ExitCode(err)
-	if code != exNoPerm {
+	if code != sysexits.NoPerm {
 		return c.fatal(code, "%s - %v", before, err)
 	}
 	name, uid := "unknown", os.Getuid()

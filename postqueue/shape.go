@@ -6,6 +6,7 @@ import (
 
 	"postrider/lib/mailq"
 	"postrider/lib/proto"
+	"postrider/lib/sysexits"
 )
 
 // shapeOptions are the command line with -q: those of qshape that make sense where no
@@ -31,11 +32,11 @@ func (c *command) shape(args []string) int {
 		return code
 	}
 	if o.Buckets < 1 || o.Buckets > proto.ShapeBuckets || o.Tick < 1 || o.Tick > 1e6 {
-		return c.fatal(exUsage, "-b takes 1 to %d, -t at least one minute", proto.ShapeBuckets)
+		return c.fatal(sysexits.Usage, "-b takes 1 to %d, -t at least one minute", proto.ShapeBuckets)
 	}
 	for _, name := range o.Queues {
 		if !slices.Contains(shapeQueues, name) {
-			return c.fatal(exUsage, "no queue %q: there are maildrop, incoming, active, deferred and hold", name)
+			return c.fatal(sysexits.Usage, "no queue %q: there are maildrop, incoming, active, deferred and hold", name)
 		}
 	}
 	if code, ok := c.load(o.Config); !ok {
@@ -60,7 +61,7 @@ func (c *command) shape(args []string) int {
 		return c.failed(unavailable, "view", err)
 	}
 	if err := mailq.WriteShape(c.stdout, s, rows, o.Width); err != nil {
-		return c.fatal(exSoftware, "%v", err)
+		return c.fatal(sysexits.Software, "%v", err)
 	}
 	return 0
 }

@@ -6,6 +6,7 @@ import (
 
 	"postrider/lib/mailq"
 	"postrider/lib/proto"
+	"postrider/lib/sysexits"
 )
 
 // whyOptions are the command line with -w.
@@ -47,7 +48,7 @@ func (c *command) why(args []string) int {
 		return c.failed(unavailable, "view", err)
 	}
 	if err := w.Close(); err != nil {
-		return c.fatal(exSoftware, "%v", err)
+		return c.fatal(sysexits.Software, "%v", err)
 	}
 	for _, id := range o.IDs {
 		if !found[id] {

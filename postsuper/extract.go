@@ -5,6 +5,7 @@ import (
 
 	"postrider/lib/config"
 	"postrider/lib/extract"
+	"postrider/lib/sysexits"
 )
 
 // exIncomplete is the exit code when something could not be used; what could
@@ -21,7 +22,7 @@ func (o *options) extract(say func(string, ...any)) (int, error) {
 	}
 	r, err := extract.Run(dir, o.Extract, func(line string) { say("warning: %s", line) })
 	if err != nil {
-		return exUnavailable, err
+		return sysexits.Unavailable, err
 	}
 	say("Extracted: %d message%s", r.Messages, plural(uint64(r.Messages)))
 	if r.Skipped > 0 {
@@ -44,7 +45,7 @@ func (o *options) check(say func(string, ...any)) (int, error) {
 	}
 	found, err := extract.Check(dir)
 	if err != nil {
-		return exUnavailable, err
+		return sysexits.Unavailable, err
 	}
 	for _, line := range found {
 		say("warning: %s", line)
@@ -64,11 +65,11 @@ func (o *options) spool() (dir string, code int, err error) {
 		return o.Queues[0], 0, nil
 	case 0:
 	default:
-		return "", exUsage, fmt.Errorf("more than one queue directory is named: %q", o.Queues)
+		return "", sysexits.Usage, fmt.Errorf("more than one queue directory is named: %q", o.Queues)
 	}
 	cfg, problems := config.Load(config.Dir(o.Config))
 	if err := problems.Err(); err != nil {
-		return "", exConfig, err
+		return "", sysexits.Config, err
 	}
 	return cfg.String("queue_directory"), 0, nil
 }

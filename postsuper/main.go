@@ -19,6 +19,7 @@ import (
 	"postrider/lib/mail"
 	"postrider/lib/operator"
 	"postrider/lib/proto"
+	"postrider/lib/sysexits"
 )
 
 // options are the command line. Each list holds queue ids, ALL, or "-" for ids on
@@ -39,14 +40,6 @@ type options struct {
 	Help      bool     `help:"Show this help."`
 	Queues    []string `arg:"" optional:"" name:"queue" help:"Only in these queues: incoming, active, deferred, hold. With -x or -s: the queue directory."`
 }
-
-// sysexits.
-const (
-	exUsage       = 64
-	exUnavailable = 69
-	exSoftware    = 70
-	exConfig      = 78
-)
 
 // Main runs the command and ends the process.
 func Main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -76,11 +69,11 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 	k, err := kong.New(&o, kong.Name("postsuper"), kong.Description("Hold, release, delete, requeue, expire and extract queued mail."),
 		kong.Writers(stdout, stderr), kong.NoDefaultHelp())
 	if err != nil {
-		return fatal(exSoftware, "%v", err)
+		return fatal(sysexits.Software, "%v", err)
 	}
 	ctx, err := k.Parse(args)
 	if err != nil {
-		return fatal(exUsage, "%v (usage: postsuper [-d ID] [-e ID] [-f ID] [-h ID] [-H ID] [-r ID] [-x OUT] [queue...]; ID may be ALL or -)", err)
+		return fatal(sysexits.Usage, "%v (usage: postsuper [-d ID] [-e ID] [-f ID] [-h ID] [-H ID] [-r ID] [-x OUT] [queue...]; ID may be ALL or -)", err)
 	}
 	if o.Help {
 		ctx.PrintUsage(false)
@@ -104,27 +97,27 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 	}
 	for _, q := range o.Queues {
 		if !slices.Contains([]string{"incoming", "active", "deferred", "hold"}, q) {
-			return fatal(exUsage, "%q is no queue that mail can be searched in: use incoming, active, deferred or hold", q)
+			return fatal(sysexits.Usage, "%q is no queue that mail can be searched in: use incoming, active, deferred or hold", q)
 		}
 	}
 	cfg, problems := config.Load(config.Dir(o.Config))
 	if err := problems.Err(); err != nil {
-		return fatal(exConfig, "%v", err)
+		return fatal(sysexits.Config, "%v", err)
 	}
 	var jobs []*proto.Verb
 	for _, v := range verbs {
 		verb, err := o.verb(v.kind, v.ids(&o), stdin)
 		if err != nil {
-			return fatal(exUsage, "%v", err)
+			return fatal(sysexits.Usage, "%v", err)
 		}
 		jobs = append(jobs, verb)
 	}
 	q, _, err := operator.Open(cfg, true)
 	if errors.Is(err, os.ErrPermission) {
-		return fatal(exUnavailable, "use of this command is reserved for the superuser (%v)", err)
+		return fatal(sysexits.Unavailable, "use of this command is reserved for the superuser (%v)", err)
 	}
 	if err != nil {
-		return fatal(exUnavailable, "%v", err)
+		return fatal(sysexits.Unavailable, "%v", err)
 	}
 	defer q.Close()
 	for i, verb := range jobs {

@@ -9,6 +9,7 @@ import (
 
 	"postrider/lib/ipc"
 	"postrider/lib/proto"
+	"postrider/lib/sysexits"
 )
 
 // Limits of operators' connections.
@@ -23,11 +24,11 @@ var busyTime = 5 * time.Second
 
 // sysexits codes in answers to operators.
 const (
-	exUsage = 64
+	exUsage = sysexits.Usage
 
-	exUnavailable = 69
-	exNoPerm      = 77
-	exTempFail    = 75
+	exUnavailable = sysexits.Unavailable
+	exNoPerm      = sysexits.NoPerm
+	exTempFail    = sysexits.TempFail
 )
 
 // operators serves public/qmgr until ctx ends.

@@ -8,17 +8,8 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
-)
 
-// Exit codes, from sysexits.h.
-const (
-	exUsage       = 64
-	exData        = 65
-	exUnavailable = 69
-	exSoftware    = 70
-	exOSErr       = 71
-	exTempFail    = 75
-	exConfig      = 78
+	"postrider/lib/sysexits"
 )
 
 // failure is an error with the exit code it leads to.
@@ -56,7 +47,7 @@ func (e *env) main() int {
 	if err == nil {
 		return 0
 	}
-	code := exSoftware
+	code := sysexits.Software
 	var f *failure
 	if errors.As(err, &f) {
 		code = f.code

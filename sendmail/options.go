@@ -9,6 +9,7 @@ import (
 	"postrider/lib/getopt"
 	"postrider/lib/header"
 	"postrider/lib/mail"
+	"postrider/lib/sysexits"
 )
 
 // mode is what a run is for.
@@ -53,7 +54,7 @@ func parse(name string, args []string) (*options, error) {
 	}
 	opts, rest, err := getopt.Parse(args, spec)
 	if err != nil {
-		return nil, fail(exUsage, "%v (usage: sendmail [options] [recipient ...])", err)
+		return nil, fail(sysexits.Usage, "%v (usage: sendmail [options] [recipient ...])", err)
 	}
 	for _, p := range opts {
 		if err := o.take(p.Letter, p.Arg); err != nil {
@@ -99,7 +100,7 @@ func (o *options) take(letter byte, arg string) error {
 		case "8BITMIME":
 			o.body = mail.Body8Bit
 		default:
-			return fail(exUsage, "-B wants 7BIT or 8BITMIME, not %q", arg)
+			return fail(sysexits.Usage, "-B wants 7BIT or 8BITMIME, not %q", arg)
 		}
 	case 'N':
 		return o.takeNotify(arg)
@@ -108,15 +109,15 @@ func (o *options) take(letter byte, arg string) error {
 		case "FULL", "HDRS":
 			o.ret = ret
 		default:
-			return fail(exUsage, "-R wants full or hdrs, not %q", arg)
+			return fail(sysexits.Usage, "-R wants full or hdrs, not %q", arg)
 		}
 	case 'V':
 		if o.envID = xtext(arg); len(o.envID) > 100 {
-			return fail(exUsage, "-V: the envelope id is longer than 100 characters")
+			return fail(sysexits.Usage, "-V: the envelope id is longer than 100 characters")
 		}
 	case 'X':
 		if strings.HasPrefix(arg, "V") {
-			return fail(exUnavailable, "-XV (VERP) is not supported")
+			return fail(sysexits.Unavailable, "-XV (VERP) is not supported")
 		}
 	}
 	return nil
@@ -132,13 +133,13 @@ func (o *options) takeMode(arg string) error {
 	case "h", "H":
 		o.mode = modeNothing
 	case "s":
-		return fail(exUnavailable, "-bs (SMTP on standard input) is not supported yet: connect to the SMTP port, or give the message to sendmail as it is")
+		return fail(sysexits.Unavailable, "-bs (SMTP on standard input) is not supported yet: connect to the SMTP port, or give the message to sendmail as it is")
 	case "v":
-		return fail(exUnavailable, "-bv is not supported")
+		return fail(sysexits.Unavailable, "-bv is not supported")
 	case "d", "l":
-		return fail(exUnavailable, "-b%s: start the mail system with \"postrider start\"", arg)
+		return fail(sysexits.Unavailable, "-b%s: start the mail system with \"postrider start\"", arg)
 	default:
-		return fail(exUsage, "unsupported: -b%.20s", arg)
+		return fail(sysexits.Usage, "unsupported: -b%.20s", arg)
 	}
 	return nil
 }
@@ -151,7 +152,7 @@ func (o *options) takeQueue(arg string) error {
 		o.mode, o.queueArgs = modeQueue, []string{"-i", arg[1:]}
 	case arg[0] >= '0' && arg[0] <= '9': // an interval: qmgr has its own
 	default:
-		return fail(exUnavailable, "-q%.20s is not supported: only -q and -qIid are", arg)
+		return fail(sysexits.Unavailable, "-q%.20s is not supported: only -q and -qIid are", arg)
 	}
 	return nil
 }
@@ -168,11 +169,11 @@ func (o *options) takeNotify(arg string) error {
 		case "delay":
 			o.notify |= mail.NotifyDelay
 		default:
-			return fail(exUsage, "-N wants never, or success, failure and delay with commas between, not %q", arg)
+			return fail(sysexits.Usage, "-N wants never, or success, failure and delay with commas between, not %q", arg)
 		}
 	}
 	if o.notify&mail.NotifyNever != 0 && o.notify != mail.NotifyNever {
-		return fail(exUsage, "-N: never cannot be combined")
+		return fail(sysexits.Usage, "-N: never cannot be combined")
 	}
 	return nil
 }
@@ -196,7 +197,7 @@ func xtext(s string) string {
 func (o *options) from(c caller) (mail.Address, error) {
 	if !o.senderSet {
 		if !c.known {
-			return "", c.fail(exOSErr, "no passwd entry for this uid: name the sender with -f")
+			return "", c.fail(sysexits.OSErr, "no passwd entry for this uid: name the sender with -f")
 		}
 		return mail.Address(c.login), nil
 	}
@@ -205,7 +206,7 @@ func (o *options) from(c caller) (mail.Address, error) {
 	}
 	list, err := header.Addresses(nil, []byte(o.sender), 0)
 	if err != nil || len(list) != 1 {
-		return "", c.fail(exUsage, "-f option specified malformed sender: %q", o.sender)
+		return "", c.fail(sysexits.Usage, "-f option specified malformed sender: %q", o.sender)
 	}
 	return list[0], nil
 }

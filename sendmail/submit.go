@@ -16,6 +16,7 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/header"
 	"postrider/lib/maildrop"
+	"postrider/lib/sysexits"
 )
 
 var errTooBig = errors.New("message file too big")
@@ -25,7 +26,7 @@ func (o *options) submit(stdin io.Reader) error {
 	who := whoami()
 	c, err := config.LoadMain(o.dir)
 	if err != nil {
-		return who.fail(exConfig, "%v", err)
+		return who.fail(sysexits.Config, "%v", err)
 	}
 	s := &maildrop.Submission{FullName: o.name(who), Body: o.body, EnvID: o.envID, Ret: o.ret, Notify: o.notify}
 	if s.Sender, err = o.from(who); err != nil {
@@ -35,27 +36,27 @@ func (o *options) submit(stdin io.Reader) error {
 		s.Recipients, _ = header.Addresses(s.Recipients, []byte(a), 0)
 	}
 	if !o.fromHeader && len(s.Recipients) == 0 {
-		return who.fail(exUsage, "Recipient addresses must be specified on the command line or via the -t option")
+		return who.fail(sysexits.Usage, "Recipient addresses must be specified on the command line or via the -t option")
 	}
 
 	in := newInput(stdin, o.ignoreDots)
 	t, err := readTop(in, o.fromHeader, c.Int("message_size_limit"))
 	switch {
 	case errors.Is(err, errTooBig):
-		return who.fail(exUnavailable, "%v", err)
+		return who.fail(sysexits.Unavailable, "%v", err)
 	case err != nil:
-		return who.fail(exData, "error reading input: %v", err)
+		return who.fail(sysexits.DataErr, "error reading input: %v", err)
 	}
 	if s.Recipients = append(s.Recipients, t.recipients...); len(s.Recipients) == 0 {
-		return who.fail(exUsage, "No recipient addresses found in message header")
+		return who.fail(sysexits.Usage, "No recipient addresses found in message header")
 	}
 	for _, a := range s.Recipients {
 		if len(a) > maildrop.MaxString {
-			return who.fail(exData, "recipient address of %d bytes: %.40q...", len(a), a)
+			return who.fail(sysexits.DataErr, "recipient address of %d bytes: %.40q...", len(a), a)
 		}
 	}
 	if limit := c.Int("hopcount_limit"); limit > 0 && t.received >= limit {
-		return who.fail(exUnavailable, "too many hops: the message has %d Received: headers", t.received)
+		return who.fail(sysexits.Unavailable, "too many hops: the message has %d Received: headers", t.received)
 	}
 	return o.postdrop(who, c, s, t, in)
 }
@@ -92,13 +93,13 @@ func (o *options) postdrop(who caller, c *config.Config, s *maildrop.Submission,
 		err = cmd.Start()
 	}
 	if err != nil {
-		return who.fail(exUnavailable, "cannot run postdrop: %v", err)
+		return who.fail(sysexits.Unavailable, "cannot run postdrop: %v", err)
 	}
 	readErr := copyMessage(pipe, s, t, in)
 	pipe.Close()
 	waitErr := cmd.Wait()
 	if readErr != nil {
-		return who.fail(exData, "error reading input: %v", readErr)
+		return who.fail(sysexits.DataErr, "error reading input: %v", readErr)
 	}
 	code, text, ok := report(out.Bytes())
 	switch {
@@ -108,9 +109,9 @@ func (o *options) postdrop(who caller, c *config.Config, s *maildrop.Submission,
 		return who.fail(code, "%s", text)
 	}
 	if line, _, _ := strings.Cut(strings.TrimSpace(complaint.String()), "\n"); line != "" {
-		return who.fail(exTempFail, "postdrop: %s", line)
+		return who.fail(sysexits.TempFail, "postdrop: %s", line)
 	}
-	return who.fail(exTempFail, "error writing queue file: postdrop: %v", waitErr)
+	return who.fail(sysexits.TempFail, "error writing queue file: postdrop: %v", waitErr)
 }
 
 // copyMessage writes the message. An error of the pipe is not returned: postdrop
@@ -173,9 +174,9 @@ func command(c *config.Config, name string) string {
 func (o *options) execPostqueue() error {
 	c, err := config.LoadMain(o.dir)
 	if err != nil {
-		return fail(exConfig, "%v", err)
+		return fail(sysexits.Config, "%v", err)
 	}
 	path := command(c, "postqueue")
 	err = unix.Exec(path, append([]string{"postqueue"}, o.args(o.queueArgs...)...), os.Environ())
-	return fail(exUnavailable, "cannot run %s: %v", path, err)
+	return fail(sysexits.Unavailable, "cannot run %s: %v", path, err)
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 
 	"postrider/lib/proto"
+	"postrider/lib/sysexits"
 )
 
 // Queue is the mail queue as an operator reaches it.
@@ -47,9 +48,6 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Text }
 
-// exUnavailable of sysexits.h: the queue cannot be had.
-const exUnavailable = 69
-
 // ExitCode is what a command ends with after an error of a Queue: the code of a
 // refusal, else that of a service that cannot be had.
 func ExitCode(err error) int {
@@ -57,5 +55,5 @@ func ExitCode(err error) int {
 	if errors.As(err, &e) {
 		return e.Code
 	}
-	return exUnavailable
+	return sysexits.Unavailable
 }

@@ -14,6 +14,7 @@ import (
 
 	"postrider/lib/ipc"
 	"postrider/lib/proto"
+	"postrider/lib/sysexits"
 )
 
 // Limits of the patience with qmgr; tests have less.
@@ -21,9 +22,6 @@ var (
 	helloTime  = 10 * time.Second // to take a connection and say hello
 	answerTime = 30 * time.Second // between two frames of an answer: it shows that it lives (proto.TypeBusy)
 )
-
-// exTempFail of sysexits.h: try again.
-const exTempFail = 75
 
 type live struct{ conn *ipc.Conn }
 
@@ -104,7 +102,7 @@ func (l *live) answer(f func(*ipc.Frame) error) (*proto.Done, error) {
 		l.conn.Socket().SetReadDeadline(time.Now().Add(answerTime))
 		fr, err := l.conn.Next()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, &Error{exTempFail, fmt.Sprintf("the queue manager has not answered for %v: whether it did what was asked is not known; try again", answerTime)}
+			return nil, &Error{sysexits.TempFail, fmt.Sprintf("the queue manager has not answered for %v: whether it did what was asked is not known; try again", answerTime)}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("the queue manager went away before it had answered: %w", err)

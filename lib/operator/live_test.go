@@ -13,6 +13,7 @@ import (
 
 	"postrider/lib/ipc"
 	"postrider/lib/proto"
+	"postrider/lib/sysexits"
 )
 
 // impatient makes the limits short for a test.
@@ -141,7 +142,7 @@ func TestAnswerTime(t *testing.T) {
 	if d, err := q.Do(&proto.Verb{Kind: proto.VerbFlush}); err != nil || d.Count != 7 {
 		t.Errorf("a slow answer: %+v, %v", d, err)
 	}
-	if _, err := q.Do(&proto.Verb{Kind: proto.VerbFlush}); ExitCode(err) != exTempFail || !strings.Contains(err.Error(), "is not known") {
+	if _, err := q.Do(&proto.Verb{Kind: proto.VerbFlush}); ExitCode(err) != sysexits.TempFail || !strings.Contains(err.Error(), "is not known") {
 		t.Errorf("no answer: %v", err)
 	}
 }
@@ -150,7 +151,7 @@ func TestAnswerTime(t *testing.T) {
 func TestRefusedConnection(t *testing.T) {
 	dir := queueManager(t, func(s *net.UnixConn, _ *ipc.Conn) {
 		b := ipc.AppendFrame(nil, ipc.TypeHello, &greeting)
-		s.Write(ipc.AppendFrame(b, proto.TypeDone, &proto.Done{Code: exTempFail, Text: "too many"}))
+		s.Write(ipc.AppendFrame(b, proto.TypeDone, &proto.Done{Code: sysexits.TempFail, Text: "too many"}))
 		s.Close()
 	})
 	for range 50 {
@@ -158,7 +159,7 @@ func TestRefusedConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := q.List(&proto.List{}, nil); ExitCode(err) != exTempFail || err.Error() != "too many" {
+		if err := q.List(&proto.List{}, nil); ExitCode(err) != sysexits.TempFail || err.Error() != "too many" {
 			t.Fatalf("%v", err)
 		}
 		q.Close()
