@@ -15,6 +15,7 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/daemon"
 	"postrider/lib/maillog"
+	"postrider/lib/mutant"
 	"postrider/lib/proto"
 )
 
@@ -211,7 +212,7 @@ func (s *supervisor) start(x *slot) {
 			s.give(ch, proto.GrantListener, l.name, f)
 		}
 	}
-	if x.writer {
+	if x.writer && !mutant.On(mutant.LockStays) {
 		s.give(ch, proto.GrantLock, "spool", s.lock)
 	}
 	for _, y := range s.slots {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"postrider/lib/mutant"
 )
 
 // OS returns the queue directory root on the real file system.
@@ -133,11 +135,11 @@ func NoCOW(fsys FS, name string) error {
 		return err
 	}
 	defer f.Close()
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+	kind, err := fileSystem(f)
+	if err != nil {
 		return &fs.PathError{Op: "statfs", Path: f.Name(), Err: err}
 	}
-	if st.Type != unix.BTRFS_SUPER_MAGIC {
+	if kind != unix.BTRFS_SUPER_MAGIC || mutant.On(mutant.CopyOnWrite) {
 		return nil
 	}
 	flags, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS)
@@ -148,6 +150,13 @@ func NoCOW(fsys FS, name string) error {
 		return &fs.PathError{Op: "chattr +C", Path: f.Name(), Err: err}
 	}
 	return nil
+}
+
+// fileSystem says what kind of file system a file is on (statfs(2)); tests pretend.
+var fileSystem = func(f *os.File) (int64, error) {
+	var st unix.Statfs_t
+	err := unix.Fstatfs(int(f.Fd()), &st)
+	return int64(st.Type), err
 }
 
 const fsNoCOW = 0x00800000 // FS_NOCOW_FL in linux/fs.h

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestOS(t *testing.T) {
@@ -68,5 +70,26 @@ func TestOS(t *testing.T) {
 	}
 	if l, err := d.ReadDir("incoming"); err != nil || len(l) != 1 {
 		t.Errorf("%v, %v", l, err)
+	}
+}
+
+// On btrfs a directory of files written in advance is marked, or the caller hears that
+// it cannot be: other file systems do not know the mark. Red without: the call in NoCOW.
+func TestNoCOW(t *testing.T) {
+	was := fileSystem
+	defer func() { fileSystem = was }()
+	fileSystem = func(*os.File) (int64, error) { return unix.BTRFS_SUPER_MAGIC, nil }
+	dir := t.TempDir()
+	if NoCOW(OS(dir), ".") != nil {
+		return // it says so
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	flags, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	if err != nil || flags&fsNoCOW == 0 {
+		t.Errorf("flags %x, %v: neither marked nor said", flags, err)
 	}
 }

@@ -237,7 +237,7 @@ func (c *committer) begin() error {
 	var names []slot.Name
 	if j.o.Maildrop != "" { // so that no other name can come back
 		names = j.names.list()
-		if err = j.o.FS.SyncDir(j.o.Maildrop); err != nil {
+		if err = j.syncMaildrop(); err != nil {
 			c.tried = j.o.Now()
 			return fmt.Errorf("journal: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"postrider/lib/disk"
 	"postrider/lib/mail"
+	"postrider/lib/mutant"
 	"postrider/lib/slot"
 )
 
@@ -63,7 +64,7 @@ func (n *names) load(j *Journal, old []oldFile) error {
 	if j.o.Maildrop == "" {
 		return nil
 	}
-	if err := j.o.FS.SyncDir(j.o.Maildrop); err != nil {
+	if err := j.syncMaildrop(); err != nil {
 		return err
 	}
 	entries, err := j.o.FS.ReadDir(j.o.Maildrop)
@@ -187,4 +188,12 @@ func (n *names) read(j *Journal, o oldFile, ends map[uint64]int64, there map[str
 			}
 		}
 	}
+}
+
+// syncMaildrop makes the removals from maildrop/ durable.
+func (j *Journal) syncMaildrop() error {
+	if mutant.On(mutant.MaildropUnsynced) {
+		return nil
+	}
+	return j.o.FS.SyncDir(j.o.Maildrop)
 }

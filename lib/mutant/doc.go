@@ -29,7 +29,42 @@ const (
 	// LogUnsynced: the log's sync does nothing and succeeds, so operators are
 	// told what a power cut undoes (S8).
 	LogUnsynced Fault = "log-unsynced"
+	// FirstGroupDue: a message is filed under its first group's due time, not under
+	// the earliest one's.
+	FirstGroupDue Fault = "first-group-due"
+	// TornIsDamage: what a writer left half written counts as damage.
+	TornIsDamage Fault = "torn-is-damage"
+	// GoodIsDurable: good records behind a torn batch are taken for a part of the file.
+	GoodIsDurable Fault = "good-is-durable"
+	// TailUnsynced: the journal is read as far as it is written (S1).
+	TailUnsynced Fault = "tail-unsynced"
+	// ClockFollows: spool time follows every step of the wall clock.
+	ClockFollows Fault = "clock-follows"
+	// NotNoted: what is deferred into a minute that is being read is not noted.
+	NotNoted Fault = "not-noted"
+	// EndlessFlush: what is deferred while a flush goes on is flushed again.
+	EndlessFlush Fault = "endless-flush"
+	// MaildropUnsynced: removals from maildrop/ may be undone by a power cut.
+	MaildropUnsynced Fault = "maildrop-unsynced"
+	// Unreserved: attempts start though there is no space for their results.
+	Unreserved Fault = "unreserved"
+	// Unchecked: the checksums of envelopes and contents are not compared.
+	Unchecked Fault = "unchecked"
+	// LostNamesTried: messages that a lost block of the log speaks of are not put on hold.
+	LostNamesTried Fault = "lost-names-tried"
+	// NoSearch: nobody looks for messages whose state records are lost (S5).
+	NoSearch Fault = "no-search"
+	// SlowSearch: the search for the next good record forgets what it has read.
+	SlowSearch Fault = "slow-search"
+	// CopyOnWrite: files on btrfs are copied on write, and nobody says so.
+	CopyOnWrite Fault = "copy-on-write"
+	// LockStays: writers of the spool do not inherit its lock (S6).
+	LockStays Fault = "lock-stays"
+	// HeadFirst: a log ends older ones before it has what they said (S4).
+	HeadFirst Fault = "head-first"
 )
 
 // All are the faults there are.
-var All = []Fault{JournalUnsynced, EarlyReply, NoSeal, EarlyMark, EarlyFree, TwoStates, LogUnsynced}
+var All = []Fault{JournalUnsynced, EarlyReply, NoSeal, EarlyMark, EarlyFree, TwoStates, LogUnsynced,
+	FirstGroupDue, TornIsDamage, GoodIsDurable, TailUnsynced, ClockFollows, NotNoted, EndlessFlush, MaildropUnsynced,
+	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst}

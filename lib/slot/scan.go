@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+
+	"postrider/lib/mutant"
 )
 
 // Damage is an error of kind ErrDamage: the bytes [From, To) of a file were
@@ -196,7 +198,7 @@ func (s *Scanner) good(b []byte, at int64) (size, synced int64, ok bool) {
 // once. What cannot be read is taken to have been durable: no mail is dropped
 // because a disk fails for a moment.
 func (s *Scanner) wasSynced(off, from int64) bool {
-	if s.Durable > off || s.synced > off {
+	if s.Durable > off || s.synced > off || mutant.On(mutant.TornIsDamage) {
 		return true
 	}
 	s.look = max(s.look, from)
@@ -209,6 +211,9 @@ func (s *Scanner) wasSynced(off, from int64) bool {
 		if s.promising(b) {
 			if size, synced, ok := s.good(b, s.look); ok {
 				s.synced = max(s.synced, synced)
+				if mutant.On(mutant.GoodIsDurable) {
+					return true
+				}
 				step = size
 			}
 		}

@@ -1,6 +1,10 @@
 package slot
 
-import "io"
+import (
+	"io"
+
+	"postrider/lib/mutant"
+)
 
 const (
 	chunk = 128 << 10 // read at once
@@ -27,6 +31,9 @@ func (w *window) bytes(off int64, n int) []byte {
 	}
 	if n == 0 {
 		return nil
+	}
+	if mutant.On(mutant.SlowSearch) {
+		w.buf = nil
 	}
 	if off < w.base || off+int64(n) > w.base+int64(len(w.buf)) {
 		w.fill(off, n)

@@ -1,6 +1,10 @@
 package spool
 
-import "time"
+import (
+	"time"
+
+	"postrider/lib/mutant"
+)
 
 // clock keeps spool time (spool.md, "Time"): it runs on the monotonic clock,
 // drifts toward the wall clock by at most a tenth of its speed, and answers a
@@ -53,6 +57,10 @@ func (c *clock) now() (t time.Time, stepped bool) {
 	c.spool = c.spool.Add(ran)
 	wall := c.wall().Round(0)
 	off := wall.Add(c.offset).Sub(c.spool)
+	if mutant.On(mutant.ClockFollows) {
+		c.spool = wall
+		return c.spool, false
+	}
 	if off > clockStep || off < -clockStep {
 		c.offset = c.spool.Sub(wall)
 		return c.spool, true

@@ -154,6 +154,9 @@ func (w *logTarget) write(j *job) {
 	}
 	// Before older logs end earlier by a word of this one, this one has what they said.
 	err := error(nil)
+	if mutant.On(mutant.HeadFirst) {
+		j.head = 0
+	}
 	if j.head > 0 {
 		_, err = w.file.f.WriteAt(j.b[j.head:], j.off+int64(j.head))
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"postrider/lib/mail"
+	"postrider/lib/mutant"
 	"postrider/lib/slot"
 )
 
@@ -52,7 +53,7 @@ type State struct {
 func (s *State) Due() time.Time {
 	var t time.Time
 	for i := range s.Groups {
-		if d := s.Groups[i].Due; i == 0 || d.Before(t) {
+		if d := s.Groups[i].Due; i == 0 || d.Before(t) && !mutant.On(mutant.FirstGroupDue) {
 			t = d
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"postrider/lib/mail"
+	"postrider/lib/mutant"
 	"postrider/lib/slot"
 )
 
@@ -31,7 +32,7 @@ func (s *orphans) name(ref slot.Ref) bool {
 
 // findOrphans begins the search if one is wanted.
 func (q *Queue) findOrphans() {
-	if !q.space.orphans || q.space.search != nil || q.dead {
+	if !q.space.orphans || q.space.search != nil || q.dead || mutant.On(mutant.NoSearch) {
 		return
 	}
 	if q.writeRuns() != nil {

@@ -97,7 +97,9 @@ func (q *Queue) fileAt(ref slot.Ref, id string, state []byte, kill place, note b
 		r.first = due
 	}
 	switch {
-	case late && !note:
+	case late && (!note || mutant.On(mutant.NotNoted)):
+	case mutant.On(mutant.EndlessFlush):
+		q.wheel.push(lateRecord{run: r, slot: at.slot, offset: offset, flush: true})
 	case late:
 		q.wheel.note(q, r, at.slot, offset, due)
 	case !held:

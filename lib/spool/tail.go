@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"postrider/lib/disk"
+	"postrider/lib/mutant"
 	"postrider/lib/slot"
 )
 
@@ -241,6 +242,8 @@ func (q *Queue) logCursor(c *contentFile, old slot.Ref, recipients []uint32) {
 // readable is how far a content file may be read.
 func (q *Queue) readable(c *contentFile) int64 {
 	switch {
+	case mutant.On(mutant.TailUnsynced):
+		return 1 << 40
 	case c.sealed:
 		return c.length
 	case q.tail.durable.File == c.number:

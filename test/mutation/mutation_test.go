@@ -26,6 +26,23 @@ var guards = map[mutant.Fault][]string{
 	mutant.EarlyFree:       {"lib/spool TestFreeAfterFinishIsDurable", "test/powercut TestHistories"},
 	mutant.TwoStates:       {"lib/spool TestHold", "test/powercut TestHistories"},
 	mutant.LogUnsynced:     {"lib/spool TestDeleteIsFinal", "test/powercut TestHistories"},
+
+	mutant.FirstGroupDue:    {"lib/spool TestTwoGroups"},
+	mutant.TornIsDamage:     {"lib/slot TestTornBatch", "test/powercut TestEachCall"},
+	mutant.GoodIsDurable:    {"lib/slot TestTornBatch"},
+	mutant.TailUnsynced:     {"lib/spool TestOnlyWhatIsDurableIsTailed"},
+	mutant.ClockFollows:     {"lib/spool TestClockTenYearsAhead"},
+	mutant.NotNoted:         {"lib/spool TestRetryIntoTheMinuteThatIsRead"},
+	mutant.EndlessFlush:     {"lib/spool TestFlushEnds"},
+	mutant.MaildropUnsynced: {"lib/journal TestMaildropRemovalIsDurable"},
+	mutant.Unreserved:       {"lib/spool TestNoSpaceOnTheLog"},
+	mutant.Unchecked:        {"lib/slot TestEachBlock"},
+	mutant.LostNamesTried:   {"lib/spool TestEveryBlockLost"},
+	mutant.NoSearch:         {"lib/spool TestEveryBlockLost", "lib/spool TestDamageIsMetOnce"},
+	mutant.SlowSearch:       {"lib/slot TestLinear"},
+	mutant.CopyOnWrite:      {"lib/disk TestNoCOW"},
+	mutant.LockStays:        {programs + " TestMaster"},
+	mutant.HeadFirst:        {"lib/spool TestTwoLogsFailThenAKill"},
 }
 
 // programs is the package whose tests run the programs themselves, built anew for a
