@@ -232,17 +232,22 @@ func (m *manager) post(f func()) { m.events <- f }
 // now is spool time as the scheduler counts it.
 func (m *manager) now() sched.Time { return stime(m.spool.Now()) }
 
-// wait is how long the owner may sleep when nothing happens.
+// soonest is the shortest sleep; whoever waits for a time waits for it exactly, and
+// for a little more when it is now.
+const soonest = time.Millisecond
+
+// wait is how long the owner may sleep when nothing happens. Nothing polls: a minute is
+// for the housekeeping of the spool.
 func (m *manager) wait() time.Duration {
 	d := time.Minute
 	if !m.started {
-		return max(min(d, time.Until(m.deadline)), 10*time.Millisecond)
+		return max(min(d, time.Until(m.deadline)), soonest)
 	}
 	now := m.spool.Now()
 	if at, ok := m.machine.WakeAt(); ok {
 		d = min(d, at.Sub(stime(now)))
 	}
-	if at, ok := m.nextDue(); ok {
+	if at, ok := m.nextDue(); ok && !m.stopping {
 		d = min(d, at.Sub(now))
 	}
 	if m.parking.soonest != math.MaxInt64 && len(m.parking.rung) == 0 && !m.stopping {
@@ -254,7 +259,7 @@ func (m *manager) wait() time.Duration {
 	if at := m.noted.next; !at.IsZero() {
 		d = min(d, time.Until(at))
 	}
-	return max(d, 10*time.Millisecond)
+	return max(d, soonest)
 }
 
 // stime is a moment of spool time as the scheduler counts it.
