@@ -14,7 +14,8 @@ const (
 	tailBatch = 64
 	// freshMax is how many tailed messages wait in memory before the first attempt may
 	// start. What comes beyond is parked, so that the journal's cursor never stops.
-	freshMax = 4096
+	freshMax        = 4096
+	freshRecipients = 100_000 // of them all
 	// fillMax and fillTime bound how many messages are looked at in one turn, so that
 	// results and operators are heard in between. One look may park a thousand.
 	fillMax  = 512
@@ -142,12 +143,8 @@ func (m *manager) tail() (int, error) {
 // spill parks what is too much for memory of what was tailed and cannot be looked at
 // yet.
 func (m *manager) spill() {
-	for m.fresh.len() > freshMax {
-		in := m.fresh.pop()
-		alarm := m.alarm(in.State.Since, in.Envelope.Sender == "", in.State.Notices > 0)
-		if at := m.giveBack(in, 0); at != (spool.Parked{}) {
-			m.parking.push(&m.parking.again, parked{at, alarm})
-		}
+	for m.fresh.len() > freshMax || m.fresh.recipients > freshRecipients {
+		m.parkIn(&m.parking.again, m.fresh.pop())
 	}
 }
 
@@ -173,6 +170,10 @@ func (m *manager) weigh(src sched.Source, in *spool.Message, from sched.Parking)
 	msg := &message{Message: in, active: time.Now(), from: from}
 	msg.pass(m.spool.Now())
 	if (!m.bumped[in.Ref] || m.machine.Room() == 0) && m.records.condemned(ofMessage, in.Ref) == "" {
+		if m.tooLarge(msg) {
+			m.parkIn(&m.parking.large, in)
+			return
+		}
 		if to, dest, yes := m.mustWait(msg); yes {
 			m.park(in, to, dest)
 			return
@@ -202,7 +203,7 @@ func (m *manager) mustWait(msg *message) (to sched.Recipient, dest uint64, yes b
 				msg.known = append(msg.known, r)
 			}
 		case failed:
-			status = &msg.rcpts[i].status
+			status = msg.rcpts[i].status
 		case finished:
 			continue
 		default:
@@ -222,7 +223,7 @@ func (m *manager) mustWait(msg *message) (to sched.Recipient, dest uint64, yes b
 			to = r
 		}
 		single = single && sameHop(r, to)
-		if n == sched.Slice {
+		if n == m.machine.Slice() {
 			single = false
 			break
 		}
@@ -231,6 +232,17 @@ func (m *manager) mustWait(msg *message) (to sched.Recipient, dest uint64, yes b
 		dest = destHash(m.machine.Key(to))
 	}
 	return to, dest, n > 0
+}
+
+// largeMax is how many recipients messages in memory have that come in slices, but for
+// one that has more by itself: each takes about 130 bytes.
+const largeMax = 250_000
+
+// tooLarge says whether a message with very many recipients has to wait until others
+// like it are over. Small ones pass it by.
+func (m *manager) tooLarge(msg *message) bool {
+	n := len(msg.rcpts)
+	return n > m.machine.Slice() && m.large > 0 && m.large+n > largeMax
 }
 
 // sameHop says whether two recipients have the same destination, whatever the
@@ -262,6 +274,10 @@ func (m *manager) enter(msg *message) {
 	msg.id = m.lastID
 	m.active[msg.id] = msg
 	m.byRef[msg.Ref] = msg
+	if n := len(msg.rcpts); n > m.machine.Slice() {
+		m.large += n
+		msg.large = true
+	}
 }
 
 // schedule resolves the recipients that are to be tried and gives them to the
@@ -270,15 +286,21 @@ func (m *manager) schedule(src sched.Source, msg *message) {
 	if m.wished(src, msg) {
 		return
 	}
-	all := make([]sched.Recipient, 0, 4)
+	msg.next = 0
+	flush := m.bumped[msg.Ref]
+	delete(m.bumped, msg.Ref)
+	m.slice(src, msg, flush)
+}
+
+// slice gives the scheduler the next recipients that are to be tried, of a large message
+// some at a time. Those whose fate is known without an agent have it at once.
+func (m *manager) slice(src sched.Source, msg *message, flush bool) {
+	all := make([]sched.Recipient, 0, min(len(msg.rcpts)-msg.next, 16))
 	known, from := msg.known, msg.from
 	msg.known, msg.from = nil, sched.Parking{}
-	flush := m.bumped[msg.Ref]
-	if flush {
-		delete(m.bumped, msg.Ref)
-	}
-	now := m.spool.Now()
-	for i := range msg.rcpts {
+	now, most := m.now(), m.machine.Slice()
+	for ; msg.next < len(msg.rcpts) && len(all) < most; msg.next++ {
+		i := msg.next
 		if msg.rcpts[i].state != trying {
 			continue
 		}
@@ -303,18 +325,19 @@ func (m *manager) schedule(src sched.Source, msg *message) {
 		}
 	}
 	expire, notice := m.times(msg.State.Since, msg.Envelope.Sender == "", msg.warning || msg.State.Notices > 0)
-	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: src, Flush: flush, Recipients: all, Expire: expire, Notice: notice})
+	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: src, Flush: flush, Recipients: all, Expire: expire, Notice: notice,
+		More: msg.next < len(msg.rcpts)})
 }
 
 // settle records the outcome for one recipient that no agent was needed for, and
 // logs it in the name of the daemon that Postfix has for it.
 func (m *manager) settle(msg *message, n uint32, st mail.Status, tried bool) {
 	r := &msg.rcpts[n]
-	r.status, r.tried, r.mayFail = st, r.tried || tried, true
+	r.status, r.tried, r.mayFail = msg.share(st), r.tried || tried, true
 	switch st.Class {
 	case mail.Sent:
 		r.state = finished
-		m.touch(msg)
+		m.touch(msg, n)
 	case mail.Bounced:
 		r.state = failed
 	default:

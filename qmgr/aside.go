@@ -70,7 +70,7 @@ func (m *manager) putBack(msg *message, d *delivery) {
 	if d.msg != nil {
 		msg.aside--
 	}
-	m.again(msg, d.recipients)
+	m.untried(msg, d)
 	m.resume(msg)
 }
 
@@ -174,7 +174,7 @@ func (m *manager) unreadableAlone(id proto.DeliveryID, err error) {
 	}
 	for _, n := range d.recipients {
 		if r := &d.msg.rcpts[n]; r.state == foreign && r.status.Class != mail.Bounced {
-			r.status = mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "queue file read error"}
+			r.status = d.msg.share(mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "queue file read error"})
 		}
 	}
 	m.putBack(d.msg, d)

@@ -101,10 +101,7 @@ func (m *manager) expire(msg *message) {
 	m.log.Event(maillog.Expired{Queue: msg.Envelope.ID, From: msg.Envelope.Sender})
 	for i := range msg.rcpts {
 		if r := &msg.rcpts[i]; r.state == deferred && r.mayFail || r.state == resting {
-			if r.status.Text == "" {
-				r.status = waitedTooLong
-			}
-			r.state, r.status.Class = failed, mail.Bounced
+			msg.fail(r, waitedTooLong)
 		}
 	}
 }
@@ -119,10 +116,7 @@ func (m *manager) forceExpire(msg *message) {
 			continue
 		}
 		any = true
-		if r.status.Text == "" {
-			r.status = mail.Status{DSN: "4.4.7", Text: "message is administratively expired"}
-		}
-		r.state, r.status.Class = failed, mail.Bounced
+		msg.fail(r, mail.Status{DSN: "4.4.7", Text: "message is administratively expired"})
 	}
 	if any {
 		m.log.Event(maillog.Expired{Queue: msg.Envelope.ID, From: msg.Envelope.Sender, Forced: true})
@@ -142,7 +136,7 @@ func (m *manager) report(msg *message, kind string, numbers []uint32) {
 	rs := make([]sched.Recipient, 0, len(numbers))
 	size := 0
 	for _, n := range numbers {
-		r, st := &msg.Envelope.Recipients[n], &msg.rcpts[n].status
+		r, st := &msg.Envelope.Recipients[n], msg.rcpts[n].status
 		size += len(r.Address) + len(r.Original) + len(r.ORCPT) + len(st.Text) + len(st.Diag) + len(st.RemoteMTA) + 64
 		if size > frameMax && len(rs) > 0 {
 			m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: sched.Deferred, Beside: true, Recipients: rs})
@@ -167,7 +161,7 @@ func (m *manager) reported(msg *message, r *proto.RecipientResult) {
 		}
 	case r.Status.Class == mail.Sent: // no report is due: the null sender, or NOTIFY
 		rc.state = finished
-		m.touch(msg)
+		m.touch(msg, r.Index)
 	default: // could not be queued: reported again in a later pass
 	}
 }
@@ -189,7 +183,7 @@ func (m *manager) quarantine(msg *message) {
 		again := now.Add(m.set.sched.Retry.MaxBackoff)
 		for i := range msg.rcpts {
 			if r := &msg.rcpts[i]; r.state != finished {
-				r.state, r.due, r.tried = resting, again, false
+				r.state, r.due, r.tried = resting, stime(again), false
 			}
 		}
 		s := msg.State

@@ -56,6 +56,8 @@ func (m *manager) dispatch() {
 			}
 		case sched.Suspend:
 			m.suspend(msg, a)
+		case sched.Refill:
+			m.slice(sched.Deferred, msg, false)
 		case sched.Expire:
 			m.expired(msg, a.Recipients)
 		case sched.Notice:
@@ -156,7 +158,7 @@ func (m *manager) request(d *delivery, nextHop string) *proto.Deliver {
 	for _, n := range d.recipients {
 		r := proto.DeliverRecipient{Index: n, Recipient: env.Recipients[n]}
 		if d.service == bounceService {
-			if r.Status = d.msg.rcpts[n].status; r.Status.Text == "" {
+			if r.Status = *d.msg.rcpts[n].status; r.Status.Text == "" {
 				r.Status = waitedTooLong
 			}
 		}

@@ -150,7 +150,7 @@ func (m *manager) overdue(in *spool.Message) {
 		}
 		to, status := m.resolve(msg, uint32(i))
 		r := &msg.rcpts[i]
-		r.state, r.due = deferred, now
+		r.state, r.due = deferred, stime(now)
 		r.mayFail = status == nil && m.machine.MayExpire(m.machine.Key(to))
 	}
 	m.enter(msg)

@@ -4,19 +4,24 @@ import "postrider/lib/spool"
 
 // fifo is a queue of messages that gives its memory back when it is empty.
 type fifo struct {
-	list []*spool.Message
-	head int
+	list       []*spool.Message
+	head       int
+	recipients int // of them all
 }
 
 func (f *fifo) len() int { return len(f.list) - f.head }
 
-func (f *fifo) push(ms ...*spool.Message) { f.list = append(f.list, ms...) }
+func (f *fifo) push(m *spool.Message) {
+	f.list = append(f.list, m)
+	f.recipients += len(m.Envelope.Recipients)
+}
 
 func (f *fifo) pop() *spool.Message {
 	if f.len() == 0 {
 		return nil
 	}
 	m := f.list[f.head]
+	f.recipients -= len(m.Envelope.Recipients)
 	f.list[f.head] = nil
 	f.head++
 	switch {

@@ -169,7 +169,7 @@ func (m *manager) applyResult(msg *message, d *delivery, r *proto.Result) {
 				rc.state = replaced
 			case rr.Status.Class == mail.Sent:
 				rc.state = finished
-				m.touch(msg)
+				m.touch(msg, rr.Index)
 			}
 		}
 	default:
@@ -190,7 +190,7 @@ func (m *manager) untried(msg *message, d *delivery) {
 // wheel, due at once: an attempt that nobody knows the end of is no attempt. What
 // was known to have failed before is still to be reported.
 func (m *manager) again(msg *message, numbers []uint32) {
-	due := m.spool.Now().Add(time.Second)
+	due := m.now().Add(time.Second)
 	for _, n := range numbers {
 		if int(n) >= len(msg.rcpts) {
 			continue

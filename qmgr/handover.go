@@ -199,7 +199,7 @@ func (m *manager) unreadable(id proto.DeliveryID, err error) {
 	for _, n := range d.recipients {
 		if r := &d.msg.rcpts[n]; r.state == trying && d.report != reportDelay {
 			r.state = deferred
-			r.status = mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "queue file read error"}
+			r.status = d.msg.share(mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "queue file read error"})
 		}
 	}
 	m.machine.Result(m.now(), d.entry, sched.HopResult{Unknown: true})

@@ -167,7 +167,7 @@ func (m *manager) describe(batch []*listed) {
 				case ok:
 					out.Waits = w
 				case r.state == resting:
-					out.Waits, out.Next = proto.WaitTime, m.spool.Wall(r.due)
+					out.Waits, out.Next = proto.WaitTime, m.spool.Wall(time.Unix(0, int64(r.due)))
 				case r.state == replaced:
 					out.Waits = proto.WaitJournal
 				case r.state == failed:

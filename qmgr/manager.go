@@ -52,6 +52,7 @@ type manager struct {
 	parking   parking
 	steps     int               // of the wall clock that the scheduler knows of
 	turns     int               // of next
+	large     int               // recipients of messages in memory that come in slices
 	fromAgain bool              // the last parked message was of parking.again
 	due       []*spool.Message  // read from the wheel, and not yet admitted
 	ailing    time.Time         // the wheel could not be read, and is not before (spool time)
@@ -178,16 +179,9 @@ func (m *manager) stop() {
 // messages that go on, and, once all marks are written, acknowledgements.
 func (m *manager) tell() {
 	for _, msg := range m.touched {
-		msg.touched = false
-		var ns []uint32
-		for i := range msg.rcpts {
-			if r := &msg.rcpts[i]; r.state == finished && !r.logged {
-				r.logged = true
-				ns = append(ns, uint32(i))
-			}
-		}
-		if len(ns) > 0 {
-			m.spool.Done(msg.Ref, ns...)
+		if over := msg.over; len(over) > 0 {
+			msg.over = nil
+			m.spool.Done(msg.Ref, over...)
 		}
 	}
 	m.touched = m.touched[:0]
@@ -203,27 +197,33 @@ func (m *manager) tell() {
 	})
 }
 
-// touch notes that recipients of msg are finished and not yet marked so. The
-// mark is written at the end of the turn, unless the message is over by then.
-func (m *manager) touch(msg *message) {
-	if !msg.touched {
-		msg.touched = true
+// touch notes that a recipient of msg is finished and not yet marked so. The mark is
+// written at the end of the turn, unless the message is over by then.
+func (m *manager) touch(msg *message, n uint32) {
+	r := &msg.rcpts[n]
+	if r.logged {
+		return
+	}
+	r.logged = true
+	if len(msg.over) == 0 {
 		m.touched = append(m.touched, msg)
 	}
+	msg.over = append(msg.over, n)
 }
 
 // forget drops a message that Put, Finish or Corrupt has taken back.
 func (m *manager) forget(msg *message) {
-	if msg.touched {
-		for i, t := range m.touched {
-			if t == msg {
-				m.touched = append(m.touched[:i], m.touched[i+1:]...)
-				break
+	msg.over = nil
+	delete(m.active, msg.id)
+	delete(m.byRef, msg.Ref)
+	if msg.large {
+		m.large -= len(msg.rcpts)
+		if p := &m.parking; p.large.n > 0 {
+			if x, err := p.pop(&p.large); err == nil {
+				p.push(&p.again, x)
 			}
 		}
 	}
-	delete(m.active, msg.id)
-	delete(m.byRef, msg.Ref)
 }
 
 // post gives f to the owner. It may be called from any other goroutine.

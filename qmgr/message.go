@@ -31,15 +31,21 @@ const (
 
 // recipient is what this pass knows of one recipient; its number is its index in
 // message.rcpts, as in the envelope.
+//
+// A message may have hundreds of thousands, so it is small: what became of a recipient
+// is shared with others of the message.
 type recipient struct {
 	state    state
 	tried    bool // an attempt was made in this pass
 	mayFail  bool // expiry may strike: it, or its dead destination, was tried
-	logged   bool // finished, and the spool was told
+	logged   bool // finished, and the spool was told or is told at the end of the turn
 	attempts uint32
-	due      time.Time // when resting; or deferred, when the rule's time is not to hold
-	status   mail.Status
+	due      sched.Time   // when resting; or deferred, when the rule's time is not to hold; else 0
+	status   *mail.Status // never nil and never changed
 }
+
+// untold is the status of who was never tried.
+var untold = new(mail.Status)
 
 // message is one in the active queue.
 type message struct {
@@ -56,7 +62,11 @@ type message struct {
 	warning  bool              // a delay notice is under way
 	gone     bool              // deleted by an operator
 	idle     bool              // the scheduler has nothing of it; it waits for replaced or foreign recipients
-	touched  bool              // in manager.touched
+	over     []uint32          // finished in this turn: the message is in manager.touched
+	seen     [4]*mail.Status   // statuses that recipients share
+	turn     int               // of seen
+	next     int               // recipients before this were given to the scheduler, if they are to be tried
+	large    bool              // counted in manager.large
 	corrupt  string            // why its content cannot be read, or ""
 	suspect  string            // how an agent died with it in hand, or ""
 	aside    int               // deliveries that are set aside, waiting or in hand
@@ -70,6 +80,29 @@ func (m *message) noteHop(to sched.Recipient) {
 	case m.hops == 1 && !sameHop(m.hop, to):
 		m.hops = 2
 	}
+}
+
+// share returns the place of a status that recipients may share.
+func (m *message) share(st mail.Status) *mail.Status {
+	for _, s := range m.seen {
+		if s != nil && *s == st {
+			return s
+		}
+	}
+	s := &st
+	m.seen[m.turn] = s
+	m.turn = (m.turn + 1) % len(m.seen)
+	return s
+}
+
+// fail makes a recipient fail for good, for the reason that is known, or else for that one.
+func (m *message) fail(r *recipient, reason mail.Status) {
+	st := *r.status
+	if st.Text == "" {
+		st = reason
+	}
+	st.Class = mail.Bounced
+	r.state, r.status = failed, m.share(st)
 }
 
 // count returns how many recipients are in state s.
@@ -113,18 +146,22 @@ func (m *message) pass(now time.Time) {
 			m.rcpts[i].state = trying
 		}
 	}
+	for i := range m.rcpts {
+		m.rcpts[i].status = untold
+	}
 	flushed := m.Flushed
 	for gi := range m.State.Groups {
 		g := &m.State.Groups[gi]
+		status := &g.Status
 		for _, n := range g.Recipients {
 			if int(n) >= len(m.rcpts) {
 				continue
 			}
 			r := &m.rcpts[n]
-			r.attempts, r.status = g.Attempts, g.Status
+			r.attempts, r.status = g.Attempts, status
 			switch {
 			case !flushed && g.Due.After(now):
-				r.state, r.due = resting, g.Due
+				r.state, r.due = resting, stime(g.Due)
 			case g.Status.Class == mail.Bounced:
 				r.state = failed
 			default:
@@ -143,7 +180,7 @@ func (m *message) pass(now time.Time) {
 // and next are spool time: next is when what was deferred is due by the rule.
 func (m *message) groups(now, next time.Time) []spool.Group {
 	type fate struct {
-		due      int64
+		due      sched.Time
 		attempts uint32
 		status   mail.Status
 	}
@@ -157,21 +194,21 @@ func (m *message) groups(now, next time.Time) []spool.Group {
 			continue
 		case resting:
 		case deferred, failed:
-			if due.IsZero() {
-				due = next
+			if due == 0 {
+				due = stime(next)
 			}
 		default: // taken back before an attempt
-			due = now
+			due = stime(now)
 		}
 		if r.tried {
 			attempts++
 		}
-		f := fate{due.UnixNano(), attempts, r.status}
+		f := fate{due, attempts, *r.status}
 		k, ok := at[f]
 		if !ok {
 			k = len(gs)
 			at[f] = k
-			gs = append(gs, spool.Group{Due: due, Attempts: attempts, Status: r.status})
+			gs = append(gs, spool.Group{Due: time.Unix(0, int64(due)), Attempts: attempts, Status: *r.status})
 		}
 		gs[k].Recipients = append(gs[k].Recipients, uint32(i))
 	}

@@ -57,6 +57,7 @@ type parking struct {
 	lists  map[sched.Parking]*parkedList
 	hashes map[uint64]*parkedList // the same, by what a state record says of its destination
 	again  parkedList             // to be looked at, in no order with what is new
+	large  parkedList             // very many recipients each: one when another is over
 	memory int                    // references in memory
 	most   int                    // of them, before some are written: parkedMemory
 	newest int                    // how many may be without a state record: newMax
@@ -204,6 +205,14 @@ func (m *manager) park(in *spool.Message, to sched.Recipient, dest uint64) {
 	key := m.machine.Parking(to)
 	m.parking.push(m.parking.list(key), parked{at, alarm})
 	m.machine.Park(m.now(), key, to)
+}
+
+// parkIn is park for one of the lists that the scheduler does not know.
+func (m *manager) parkIn(l *parkedList, in *spool.Message) {
+	alarm := m.alarm(in.State.Since, in.Envelope.Sender == "", in.State.Notices > 0)
+	if at := m.giveBack(in, 0); at != (spool.Parked{}) {
+		m.parking.push(l, parked{at, alarm})
+	}
 }
 
 // giveBack parks a message in the spool, with a state record when there are too many

@@ -36,7 +36,7 @@ func (m *manager) wished(src sched.Source, msg *message) bool {
 		msg.requeued = true
 		for i := range msg.rcpts {
 			if r := &msg.rcpts[i]; r.left() {
-				r.state, r.due = trying, time.Time{}
+				r.state, r.due = trying, 0
 				in.Recipients = append(in.Recipients, sched.Recipient{Index: uint32(i), Transport: requeueService})
 			}
 		}
@@ -151,7 +151,7 @@ func (m *manager) requeued(r *proto.Requeued) {
 		case r.Code == 0:
 			rc.state = replaced
 		default:
-			rc.state, rc.due = deferred, m.spool.Now().Add(requeueDelay)
+			rc.state, rc.due = deferred, m.now().Add(requeueDelay)
 		}
 	}
 	m.machine.Result(m.now(), d.entry, sched.HopResult{OK: true})

@@ -48,13 +48,13 @@ func (m *manager) record(msg *message, service string, r *proto.Result) {
 		if rc.state != trying && rc.state != foreign {
 			continue
 		}
-		rc.status, rc.tried, rc.mayFail = rr.Status, true, true
+		rc.status, rc.tried, rc.mayFail = msg.share(rr.Status), true, true
 		switch {
 		case rr.Replaced:
 			rc.state = replaced
 		case rr.Status.Class == mail.Sent:
 			rc.state = finished
-			m.touch(msg)
+			m.touch(msg, rr.Index)
 		case rr.Status.Class == mail.Bounced && !m.set.softBounce:
 			rc.state = failed
 		default:

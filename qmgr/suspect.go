@@ -102,7 +102,7 @@ func (m *manager) accuse(d *delivery) {
 	case d.alone:
 		m.strike(msg, d, how)
 	case d.entry == 0: // of an earlier qmgr, which alone knew where to
-		m.again(msg, d.recipients)
+		m.untried(msg, d)
 		m.resume(msg)
 	default:
 		delete(m.inHand, d.entry)
@@ -145,7 +145,7 @@ func (m *manager) strike(msg *message, d *delivery, how string) {
 		return
 	}
 	if d.msg == nil { // of an earlier qmgr: it is set aside when it is admitted next
-		m.again(msg, d.recipients)
+		m.untried(msg, d)
 		m.resume(msg)
 		return
 	}
@@ -176,7 +176,7 @@ func (m *manager) condemn(msg *message, how string) {
 func (m *manager) shame(msg *message, d *delivery) {
 	for _, n := range d.recipients {
 		if r := &msg.rcpts[n]; r.state == foreign && r.status.Class != mail.Bounced {
-			r.status = mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: suspected + msg.suspect}
+			r.status = msg.share(mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: suspected + msg.suspect})
 		}
 	}
 }

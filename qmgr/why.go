@@ -267,7 +267,7 @@ func (g *grouping) active() {
 		if rc.state == finished {
 			continue
 		}
-		f := mailq.NewFate(rc.attempts, time.Time{}, &rc.status)
+		f := mailq.NewFate(rc.attempts, time.Time{}, rc.status)
 		if rc.tried {
 			f.Attempts++
 		}
@@ -292,7 +292,7 @@ func (g *grouping) active() {
 		case rc.state == failed:
 			f.Waits = []proto.Wait{{For: proto.WaitReport}}
 		case rc.state == resting:
-			g.timed(&f, rc.due)
+			g.timed(&f, time.Unix(0, int64(rc.due)))
 		default: // its time is found when the rest of the message is done
 		}
 		g.add(s.env.Recipients[i].Address, &f)

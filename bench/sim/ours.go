@@ -37,7 +37,7 @@ func (o *ours) preferDeferred() bool { return o.m.Prefer() == sched.Deferred }
 // admit gives a large message in slices.
 func (o *ours) admit(now sched.Time, m *message, deferred bool) {
 	o.now, o.rs = now, o.rs[:0]
-	todo := m.todo[:min(sched.Slice, len(m.todo))]
+	todo := m.todo[:min(o.m.Slice(), len(m.todo))]
 	if m.todo = m.todo[len(todo):]; len(m.todo) > 0 {
 		o.sliced[m.id] = m
 	} else {

@@ -44,9 +44,13 @@ type Message struct {
 	Expire, Notice Time
 }
 
-// Slice is how many recipients of a large message to admit at once: enough for
-// all connections that it may use, and a quarter of what may be in memory.
-const Slice = 5000
+// maxSlice is how many recipients of a large message are admitted at once at most: enough
+// for all connections that it may use.
+const maxSlice = 5000
+
+// Slice returns how many recipients of a message to admit at once: at most a quarter
+// of what may be in memory.
+func (m *Machine) Slice() int { return max(min(maxSlice, m.cfg.RecipientLimit/4), 1) }
 
 // Recipient is one recipient, resolved.
 type Recipient struct {

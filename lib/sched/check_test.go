@@ -83,7 +83,7 @@ func check(t testing.TB, m *Machine) {
 			bad(x.of.dest.trans.dests[x.of.dest.key] == x.of.dest, "m%d: its destination was forgotten", msg.id)
 		}
 		bad(recipients-open == msg.open, "m%d: %d open, counted %d", msg.id, msg.open, recipients-open)
-		bad(!msg.more || msg.asked == (msg.open <= Slice/2), "m%d: more, asked %v", msg.id, msg.asked)
+		bad(!msg.more || msg.asked == (msg.open <= m.Slice()/2), "m%d: more, asked %v", msg.id, msg.asked)
 	}
 	checkHeld(bad, m)
 	bad(parking == m.parkedDests, "%d parked destinations, counted %d", m.parkedDests, parking)

@@ -143,7 +143,7 @@ func (m *Machine) end(e *entry) {
 func (m *Machine) finish(msg *message) {
 	switch {
 	case msg.more:
-		if !msg.asked && msg.open <= Slice/2 {
+		if !msg.asked && msg.open <= m.Slice()/2 {
 			msg.asked = true
 			m.out.put(Action{Kind: Refill, Msg: msg.id})
 		}

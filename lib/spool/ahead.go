@@ -173,8 +173,8 @@ func (q *Queue) readMessage(x *asked, buf []byte) []byte {
 // handOut gives the messages at the head of those asked for whose records are there.
 func (q *Queue) handOut(limit int, now int64) (out []*Message, err error) {
 	a := &q.ahead
-	n := 0
-	for n < len(a.asked) && len(out) < limit && a.asked[n].step == ready {
+	n, weight := 0, 0
+	for n < len(a.asked) && len(out) < limit && weight < batchRecipients && a.asked[n].step == ready {
 		x := a.asked[n]
 		var m *Message
 		if m, err = q.takeRead(x); err != nil {
@@ -189,6 +189,7 @@ func (q *Queue) handOut(limit int, now int64) (out []*Message, err error) {
 		if m != nil {
 			m.Flushed = x.flush
 			out = append(out, m)
+			weight += len(m.Envelope.Recipients)
 		}
 	}
 	a.asked = append(a.asked[:0], a.asked[n:]...)

@@ -61,7 +61,8 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 			q.logCursor(moved, slot.Ref{}, nil)
 		}
 	}()
-	for len(out) < limit {
+	weight := 0
+	for len(out) < limit && weight < batchRecipients {
 		if t.scan == nil {
 			ok, err := q.nextContent()
 			if err != nil || !ok {
@@ -207,9 +208,14 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 		m.State.Done = slices.Clone(q.marks[ref])
 		q.admit(m)
 		out = append(out, m)
+		weight += len(m.Envelope.Recipients)
 	}
 	return out, nil
 }
+
+// batchRecipients ends what Tail and Due hand out at once, so that a caller's memory does not
+// depend on how many recipients messages have.
+const batchRecipients = 20_000
 
 // tailed makes a message of a record that the tail's scanner read lazily.
 func (q *Queue) tailed(c *contentFile, rec *slot.Record) (*Message, error) {
