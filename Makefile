@@ -51,7 +51,7 @@ bench: all
 figures:
 	POSTRIDER_FIGURES=1000000 go test -tags figures -timeout 2h -run TestFigures -v ./lib/spool
 
-# The comparison of doc/reliability.md, about five minutes: as root, on a machine with nothing else to do.
+# The comparison of doc/reliability.md, about six minutes: as root, on a machine with nothing else to do.
 hostile:
 	POSTRIDER_HOSTILE=1 go test -v -count=1 -timeout 30m -run 'TestAttacks|TestMaildrop' ./test/hostile
 

@@ -93,10 +93,7 @@ func (m *Model) OpenFile(name string, flag int, perm fs.FileMode) (File, error) 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	fail := func(err error) (File, error) { return nil, &fs.PathError{Op: "open", Path: name, Err: err} }
-	if err := m.call(OpOpen, name, flag&(os.O_CREATE|os.O_TRUNC) != 0); err != nil {
-		return fail(err)
-	}
-	dir, last, n, err := m.find("open", name)
+	dir, last, n, err := m.reach(OpOpen, "open", name, flag&(os.O_CREATE|os.O_TRUNC) != 0)
 	switch {
 	case err != nil:
 		return nil, err
@@ -115,108 +112,96 @@ func (m *Model) OpenFile(name string, flag int, perm fs.FileMode) (File, error) 
 	return &modelFile{m: m, n: n, name: name, life: m.life, rw: flag&(os.O_RDWR|os.O_WRONLY) != 0}, nil
 }
 
+// reach counts a call and finds what name is, unless a fault comes first.
+func (m *Model) reach(op Op, verb, name string, changes bool) (dir *node, last string, n *node, err error) {
+	if err := m.call(op, name, changes); err != nil {
+		return nil, "", nil, &fs.PathError{Op: verb, Path: name, Err: err}
+	}
+	return m.find(verb, name)
+}
+
 // Remove is FS.Remove.
 func (m *Model) Remove(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	err := m.call(OpRemove, name, true)
-	dir, last, n, ferr := m.find("unlink", name)
+	dir, last, n, err := m.reach(OpRemove, "unlink", name, true)
 	switch {
 	case err != nil:
-	case ferr != nil:
-		return ferr
+		return err
 	case n == nil:
-		err = syscall.ENOENT
+		return &fs.PathError{Op: "unlink", Path: name, Err: syscall.ENOENT}
 	case n.names != nil:
-		err = syscall.EISDIR
-	default:
-		delete(dir.names, last)
-		return nil
+		return &fs.PathError{Op: "unlink", Path: name, Err: syscall.EISDIR}
 	}
-	return &fs.PathError{Op: "unlink", Path: name, Err: err}
+	delete(dir.names, last)
+	return nil
 }
 
 // Mkdir is FS.Mkdir.
 func (m *Model) Mkdir(name string, perm fs.FileMode) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	err := m.call(OpMkdir, name, true)
-	dir, last, n, ferr := m.find("mkdir", name)
+	dir, last, n, err := m.reach(OpMkdir, "mkdir", name, true)
 	switch {
 	case err != nil:
-	case ferr != nil:
-		return ferr
+		return err
 	case n != nil:
-		err = syscall.EEXIST
-	default:
-		d := newDir()
-		d.mode, d.mtime = fs.ModeDir|perm.Perm(), m.now()
-		dir.names[last] = d
-		return nil
+		return &fs.PathError{Op: "mkdir", Path: name, Err: syscall.EEXIST}
 	}
-	return &fs.PathError{Op: "mkdir", Path: name, Err: err}
+	d := newDir()
+	d.mode, d.mtime = fs.ModeDir|perm.Perm(), m.now()
+	dir.names[last] = d
+	return nil
 }
 
 // ReadDir is FS.ReadDir.
 func (m *Model) ReadDir(name string) ([]fs.DirEntry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	err := m.call(OpReadDir, name, false)
-	_, _, n, ferr := m.find("readdir", name)
+	_, _, n, err := m.reach(OpReadDir, "readdir", name, false)
 	switch {
 	case err != nil:
-	case ferr != nil:
-		return nil, ferr
+		return nil, err
 	case n == nil:
-		err = syscall.ENOENT
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: syscall.ENOENT}
 	case n.names == nil:
-		err = syscall.ENOTDIR
-	default:
-		var out []fs.DirEntry
-		for name, c := range n.names {
-			out = append(out, fs.FileInfoToDirEntry(c.info(name)))
-		}
-		slices.SortFunc(out, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-		return out, nil
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: syscall.ENOTDIR}
 	}
-	return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
+	var out []fs.DirEntry
+	for name, c := range n.names {
+		out = append(out, fs.FileInfoToDirEntry(c.info(name)))
+	}
+	slices.SortFunc(out, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return out, nil
 }
 
 // SyncDir is FS.SyncDir.
 func (m *Model) SyncDir(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	err := m.call(OpSyncDir, name, true)
-	_, _, n, ferr := m.find("fsync", name)
+	_, _, n, err := m.reach(OpSyncDir, "fsync", name, true)
 	switch {
 	case err != nil:
-	case ferr != nil:
-		return ferr
+		return err
 	case n == nil || n.names == nil:
-		err = syscall.ENOENT
-	default:
-		n.synced = copyMap(n.names)
-		return nil
+		return &fs.PathError{Op: "fsync", Path: name, Err: syscall.ENOENT}
 	}
-	return &fs.PathError{Op: "fsync", Path: name, Err: err}
+	n.synced = copyMap(n.names)
+	return nil
 }
 
 // Stat is FS.Stat.
 func (m *Model) Stat(name string) (fs.FileInfo, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	err := m.call(OpStat, name, false)
-	_, last, n, ferr := m.find("stat", name)
+	_, last, n, err := m.reach(OpStat, "stat", name, false)
 	switch {
 	case err != nil:
-	case ferr != nil:
-		return nil, ferr
+		return nil, err
 	case n == nil:
-		err = syscall.ENOENT
-	default:
-		return n.info(last), nil
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: syscall.ENOENT}
 	}
-	return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
+	return n.info(last), nil
 }
 
 // Free is FS.Free.

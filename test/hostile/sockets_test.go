@@ -19,7 +19,7 @@ import (
 // message takes is judged.
 func effort() (round time.Duration, rounds int, judge bool) {
 	if os.Getenv("POSTRIDER_HOSTILE") != "" {
-		return 5 * time.Second, 5, true
+		return 3 * time.Second, 5, true
 	}
 	return 300 * time.Millisecond, 1, false
 }
