@@ -1,5 +1,10 @@
-// Package bench measures the running suite: messages per second from end to end, memory
-// and bytes under a backlog, processor time of each program. It is built with the tag
-// bench only; "make bench" runs it and the benchmarks of lib/journal and lib/spool, and
-// writes RESULTS.md. Every run is checked: what was sent must have arrived.
+// Package bench measures the running suite beside other mail systems, on the same
+// machine, file system and load, in turns: messages a second, processor time, latency,
+// memory and syncs. It is built with the tag bench only; "make bench" (the quick part)
+// and "make bench-all" run it and write RESULTS.md.
+//
+// Speed is measured with Debian's smtp-source and smtp-sink at both ends, the sink
+// counting. Each load is also run once from test/source into test/sink, whose ledger
+// says whether every message arrived once and whole, and how long each took: a system
+// that loses one fails the run.
 package bench

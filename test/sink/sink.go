@@ -80,6 +80,15 @@ func New(t testing.TB, l *ledger.Ledger) *Sink {
 	return s
 }
 
+// At is New for a sink that listens at addr, such as 0.0.0.0:2525.
+func At(t testing.TB, addr string, l *ledger.Ledger) *Sink {
+	t.Helper()
+	s := &Sink{ledger: l, conns: map[net.Conn]bool{}, keep: true}
+	s.listen(t, addr)
+	t.Cleanup(func() { s.Refuse(); s.wg.Wait() })
+	return s
+}
+
 // choose listens on a port that the kernel gives to no connection, so that Accept gets
 // it back however long the sink refused: below the range of ip_local_port_range.
 func (s *Sink) choose(t testing.TB) {

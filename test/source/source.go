@@ -116,6 +116,7 @@ type Outcome struct {
 	Unknown  bool              // the connection was lost after the dot was sent
 	Reply    string            // the last reply seen
 	QueueID  string            // of "queued as"
+	Sent     time.Time // when the content, with the final dot, began to be written
 	Accepted time.Time
 }
 
@@ -136,7 +137,9 @@ func (s *Session) Send(m *Message, l *ledger.Ledger) (Outcome, error) {
 	for r := range o.Refused {
 		l.Rejected(m.ID, r)
 	}
-	if _, err := s.Write(Stuff(m.Content)); err != nil { // the last bytes may have got there
+	body := Stuff(m.Content)
+	o.Sent = time.Now() // before the write: the server may be faster than the return from it
+	if _, err := s.Write(body); err != nil { // the last bytes may have got there
 		o.Unknown = true
 		l.Unknown(m.ID, accepted...)
 		return o, err
