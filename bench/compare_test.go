@@ -98,15 +98,7 @@ func (c *contest) play(t *testing.T) {
 			r := c.of[p.name]
 			before := used(p.pid())
 			r.rates = append(r.rates, c.run(t, p.addr(), p.sink, n))
-			d := used(p.pid()).minus(before)
-			r.cpu.total += d.total
-			if r.cpu.byName == nil {
-				r.cpu.byName = map[string]float64{}
-			}
-			for name, us := range d.byName {
-				r.cpu.byName[name] += us
-			}
-			r.messages += n
+			r.add(used(p.pid()).minus(before), n)
 		}
 	}
 	for _, p := range players {

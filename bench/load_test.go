@@ -25,7 +25,7 @@ type load struct {
 	kept       bool   // sessions; else a new one for each message
 	recipients int    // of each message; 0 is 1
 	to         string // the recipient; "" is r@example.net
-	numbered   bool   // recipients are 0r@example.net, 1r@...: each message another one
+	numbered   bool   // recipients are 1r@example.net, 2r@...: each message another one
 	n          int    // messages for the fast systems
 	slow       int    // messages for Postfix
 }
