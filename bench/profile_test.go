@@ -44,7 +44,7 @@ func TestProfile(t *testing.T) {
 	for name := range strings.SplitSeq(*profiled, ",") {
 		for _, kind := range []string{"cpu", "allocs"} {
 			takers.Go(func() {
-				cmd := s.command("master", "profile", name, kind, "10")
+				cmd := s.command("master", "profile", name, kind, "20")
 				var errs bytes.Buffer
 				cmd.Stderr = &errs
 				b, err := cmd.Output()

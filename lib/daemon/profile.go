@@ -72,7 +72,9 @@ func measure(ctx context.Context, kind string, w io.Writer) error {
 		<-ctx.Done()
 	case "heap":
 		runtime.GC() // what is in use now
-	case "allocs", "goroutine":
+	case "allocs":
+		<-ctx.Done() // what was allocated since the start, this time included
+	case "goroutine":
 	default:
 		return errProfile
 	}

@@ -120,7 +120,7 @@ func (m *Silent) Decode(b []byte) error {
 // that comes with it, which it closes.
 type Profile struct {
 	Kind    string // "cpu", "allocs", "heap", "goroutine", "mutex", "block" or "stats"
-	Seconds uint32 // how long to measure; of no meaning for heap, goroutine and stats
+	Seconds uint32 // how long to measure; without meaning for heap, goroutine and stats
 }
 
 // Append implements ipc.Appender.

@@ -26,6 +26,7 @@ func messages() []message {
 		&Died{"smtp.0", 17, "SIGSEGV"},
 		&Alone{"smtp", true},
 		&SubmitHello{17},
+		&Profile{"cpu", 10},
 		&Submit{7, true, []byte("env"), []byte("content")},
 		&SubmitPart{7, []byte("more")},
 		&SubmitReplies{[]SubmitReply{{1, 0, "", ""}, {2, 452, "4.3.1", "full"}}},
@@ -85,4 +86,50 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%T: %d bytes decoded to something far larger", m, len(b))
 		}
 	})
+}
+
+// request is a delivery request as qmgr makes it for a message of 4 KB.
+func request() *Deliver {
+	at := time.UnixMicro(1741083072123456)
+	return &Deliver{ID: DeliveryID{1, 2}, Service: "smtp", NextHop: "[192.0.2.1]:25", Queue: "4C1xyzW1Bcdz1", File: 3, Slot: 4,
+		Sender: "sender@example.com", Client: mail.Client{Name: "unknown", Addr: "192.0.2.2", Helo: "client.example", Protocol: "ESMTP"},
+		Arrival: at, Active: at, Handed: at, Size: 4400, CRC: 7, Inline: true, Content: make([]byte, 4400),
+		Recipients: []DeliverRecipient{{Index: 0, Recipient: mail.Recipient{Address: "recipient@example.net"}}}}
+}
+
+// BenchmarkEncodeRequest is qmgr's half of handing a message to an agent.
+func BenchmarkEncodeRequest(b *testing.B) {
+	m := request()
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = m.Append(buf[:0])
+	}
+}
+
+// BenchmarkDecodeRequest is the agent's half.
+func BenchmarkDecodeRequest(b *testing.B) {
+	buf := request().Append(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		var m Deliver
+		if err := m.Decode(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkResult is a result's way back, both halves.
+func BenchmarkResult(b *testing.B) {
+	st := mail.Status{DSN: "2.0.0", Text: "250 2.0.0 Ok: queued as 4C1xyzW1Bcdz2"}
+	m := &Result{ID: DeliveryID{1, 2}, Queue: "4C1xyzW1Bcdz1", File: 3, Slot: 4, Recipients: []RecipientResult{{0, true, st}}}
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = m.Append(buf[:0])
+		var got Result
+		if err := got.Decode(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
