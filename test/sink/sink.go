@@ -310,10 +310,15 @@ func (x *session) command(line string) error {
 		if words == nil {
 			words = []string{"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE"}
 		}
-		for _, w := range words {
-			fmt.Fprintf(x.w, "250-%s\r\n", w)
+		lines := append([]string{"sink.test"}, words...)
+		for n, w := range lines {
+			mark := "-"
+			if n == len(lines)-1 {
+				mark = " "
+			}
+			fmt.Fprintf(x.w, "250%s%s\r\n", mark, w)
 		}
-		return x.reply("", "250 sink.test")
+		return nil
 	case "HELO":
 		return x.reply("", "250 sink.test")
 	case "MAIL":
