@@ -81,11 +81,12 @@ func startCounter(t *testing.T, host ...string) *counter {
 		t.Fatal(err)
 	}
 	c := &counter{t: t, port: freePort(t), file: f}
-	args := []string{"-c", append(host, "127.0.0.1")[0] + ":" + c.port, "1000"}
+	// As many sessions as a client wants: those that are kept must not shut others out.
+	args := []string{"-c", "ulimit -n $(ulimit -H -n); exec \"$@\"", "sh", needTool(t, "smtp-sink"), "-c", "-m", "10000"}
 	if os.Getuid() == 0 {
-		args = append([]string{"-u", "nobody"}, args...)
+		args = append(args, "-u", "nobody")
 	}
-	cmd := exec.Command(needTool(t, "smtp-sink"), args...)
+	cmd := exec.Command("sh", append(args, cmp.Or(append(host, "")[0], "127.0.0.1")+":"+c.port, "1000")...)
 	cmd.Stdout = f
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

@@ -116,7 +116,7 @@ type Outcome struct {
 	Unknown  bool              // the connection was lost after the dot was sent
 	Reply    string            // the last reply seen
 	QueueID  string            // of "queued as"
-	Sent     time.Time // when the content, with the final dot, began to be written
+	Sent     time.Time         // when the content, with the final dot, began to be written
 	Accepted time.Time
 }
 
@@ -138,7 +138,7 @@ func (s *Session) Send(m *Message, l *ledger.Ledger) (Outcome, error) {
 		l.Rejected(m.ID, r)
 	}
 	body := Stuff(m.Content)
-	o.Sent = time.Now() // before the write: the server may be faster than the return from it
+	o.Sent = time.Now()                      // before the write: the server may be faster than the return from it
 	if _, err := s.Write(body); err != nil { // the last bytes may have got there
 		o.Unknown = true
 		l.Unknown(m.ID, accepted...)
