@@ -71,7 +71,10 @@
 // Else it begins with one connection, whose failure counts as a whole cohort's, or
 // keeps to those it has until slots are not short any more; and when all of the
 // share is in use they wait. Each rank has rings of its own and the ranks take turns, so
-// a new site waits behind other new sites and not behind what failed.
+// a new site waits behind other new sites and not behind what failed. While
+// slots are short, each eighth of the new ones that start is the one that came last:
+// a site whose first mail comes when ten thousand wait that nobody has seen alive need
+// not wait for them all.
 //
 // # Rates
 //

@@ -1,6 +1,10 @@
 package sched
 
-import "testing"
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
 
 // How many slots the unproven may hold; 0 is no limit.
 func TestUnprovenSlots(t *testing.T) {
@@ -51,6 +55,43 @@ func TestBlackHoles(t *testing.T) {
 		}
 		if !started || len(ends) > 50 {
 			t.Fatalf("at %v: healthy mail started %v, %d slots in black holes", now, started, len(ends))
+		}
+	}
+	check(t, m)
+}
+
+// A destination whose first mail comes when ten thousand black holes hold all that
+// they may, and wait for more, has one of the next eight slots that are free.
+func TestNewcomerAmongHoles(t *testing.T) {
+	tr := stock()
+	tr.UnprovenShare = 50
+	m := New(Config{ActiveLimit: 30000, Retry: Retry{MinBackoff: 300e9}, Transports: map[string]Transport{"smtp": tr}})
+	for i := range 10000 {
+		m.Admit(0, Message{ID: MsgID(100 + i), Recipients: recipients(1, "smtp", "%d.hole", i)})
+	}
+	var inHand []EntryID
+	starts := func(now Time) (names []string) {
+		for a, ok := m.Next(); ok; a, ok = m.Next() {
+			if a.Kind == Deliver {
+				names, inHand = append(names, a.NextHop), append(inHand, a.Entry)
+			}
+		}
+		return names
+	}
+	oldest := starts(0)
+	if len(oldest) != 50 {
+		t.Fatalf("%d start", len(oldest))
+	}
+	for round := range 20 {
+		now := Time(round+1) * 1e9
+		name := fmt.Sprintf("%d.new", round)
+		m.Admit(now, Message{ID: MsgID(20000 + round), Recipients: recipients(1, "smtp", name, 0)})
+		for range 8 {
+			m.Result(now, inHand[0], HopResult{})
+			inHand = inHand[1:]
+		}
+		if names := starts(now); len(names) != 8 || !slices.Contains(names, name) {
+			t.Errorf("eight slots are free, and %v start, not %s", names, name)
 		}
 	}
 	check(t, m)

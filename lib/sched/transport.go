@@ -22,6 +22,7 @@ type transport struct {
 	rings   [ranks][lanes]list[lane] // those that may start one, by rank and lane
 	rank    rank                     // the rank that is next
 	turn    [ranks]int               // the lane of each that is next
+	starts  uint64                   // of the fresh while slots were short
 	ready   node[transport]
 
 	messages, held int                 // of messages in the active queue, and their recipients here
@@ -116,6 +117,11 @@ func (m *Machine) settle(t *transport) {
 	m.ready.member(&t.ready, t.state == up && free && !t.paced && (t.can(proven) || t.can(fresh) || t.can(failing)))
 }
 
+// newestTurn says which of the fresh that start while slots are short is the one that
+// came last, and not the one that waits longest: each eighth. With more, those that
+// wait would be found too late (bench/sim, scenario e).
+const newestTurn = 8
+
 // take chooses the entry that starts next: the next rank in turn that may start
 // any, the next lane of it, the next destination of its ring, the next lane of
 // that destination. That the destination chooses its lane anew matters when its
@@ -130,11 +136,19 @@ func (m *Machine) take(t *transport) *entry {
 	for t.rings[r][t.turn[r]].n == 0 {
 		t.turn[r] = (t.turn[r] + 1) % lanes
 	}
-	d := t.rings[r][t.turn[r]].first.of.dest
+	ring := &t.rings[r][t.turn[r]]
+	d := ring.first.of.dest
+	if r == fresh && ring.n > 1 && t.short(d) {
+		if t.starts++; t.starts%newestTurn == 0 {
+			d = ring.last.of.dest
+		}
+	}
 	if !m.mayStart(d) {
 		return nil
 	}
-	t.rings[r][t.turn[r]].rotate()
+	if ring.first.of.dest == d {
+		ring.rotate()
+	}
 	t.turn[r] = (t.turn[r] + 1) % lanes
 	t.rank = (r + 1) % ranks
 	t.busy++
