@@ -152,6 +152,7 @@ func (q *queueLink) frame(conn *ipc.Conn, f ipc.Frame) error {
 		if err := m.Decode(f.Payload); err != nil {
 			return err
 		}
+		q.s.journal.Stored(m.Stored)
 		q.delay.Store(int64(min(time.Duration(m.Delay)*time.Millisecond, maxPressure)))
 	case proto.TypeDrain:
 		var m proto.Drain

@@ -132,14 +132,17 @@ func free(t *testing.T, r *rig, q *fakeQmgr) {
 }
 
 // TestPressure: mail from outside waits as long as qmgr says, our own does not; a
-// qmgr that goes takes the pressure with it.
+// qmgr that goes takes the pressure with it. What qmgr keeps in store/ is counted.
 func TestPressure(t *testing.T) {
 	r := newRig(t, "", nil)
 	outside, own := r.client("smtpd.0"), r.client("bounce")
 	q := r.qmgr(t)
 	const delay = 300 * time.Millisecond
-	q.conn.Send(proto.TypePressure, &proto.Pressure{Delay: uint32(delay / time.Millisecond)})
+	q.conn.Send(proto.TypePressure, &proto.Pressure{Delay: uint32(delay / time.Millisecond), Stored: 1 << 40})
 	eventually(t, "pressure arrives", func() bool { return r.s.queue.pressure() == delay })
+	if used, _ := r.s.journal.Usage(); used < 1<<40 {
+		t.Errorf("%d bytes are used", used)
+	}
 	start := time.Now()
 	answers := make(chan error, 2)
 	for i := range 2 {

@@ -16,11 +16,13 @@ import (
 
 // journal is the connection with cleanup.
 type journal struct {
-	sock   *net.UnixConn
-	conn   *ipc.Conn
-	ready  bool            // what the cleanup before it left is read
-	asked  map[dead]int    // Drains that are not answered
-	others map[string]bool // programs for which askOthers has no answer; nil: not asked
+	told    int64 // what it knows of store/
+	telling bool  // and is just being told
+	sock    *net.UnixConn
+	conn    *ipc.Conn
+	ready   bool            // what the cleanup before it left is read
+	asked   map[dead]int    // Drains that are not answered
+	others  map[string]bool // programs for which askOthers has no answer; nil: not asked
 }
 
 // journal greets cleanup and reads what it says, in a goroutine of its own.
@@ -249,6 +251,19 @@ func (m *manager) freed(name string) {
 		go m.cleanup.conn.Send(proto.TypeFreed, &proto.Freed{Names: m.free})
 		m.free = nil
 	}
+}
+
+// tellStored tells cleanup how much mail is in store/, for journal_size_limit.
+func (m *manager) tellStored() {
+	j, n := m.cleanup, m.spool.Stored()
+	if j == nil || j.telling || n == j.told {
+		return
+	}
+	j.told, j.telling = n, true
+	go func() {
+		j.conn.Send(proto.TypePressure, &proto.Pressure{Stored: n})
+		m.post(func() { j.telling = false })
+	}()
 }
 
 func position(d proto.Durable) slot.Position { return slot.Position{File: d.File, Offset: d.Offset} }

@@ -153,6 +153,7 @@ func (m *manager) turn() (more bool) {
 	}
 	m.tell()
 	m.note()
+	m.tellStored()
 	m.spool.Commit()
 	return more
 }

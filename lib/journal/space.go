@@ -12,6 +12,7 @@ import (
 type space struct {
 	ended   atomic.Int64 // in files that are written to their end and not free
 	current atomic.Int64 // in the file being written
+	stored  atomic.Int64 // in store/, as qmgr said
 	large   atomic.Int64 // in content/, as last counted and since written
 	checked atomic.Int64 // when free space was last asked for, in nanoseconds
 	free    atomic.Int64 // what was free then
@@ -21,8 +22,11 @@ type space struct {
 // (journal_size_limit), 0 for none.
 func (j *Journal) Usage() (used, limit int64) {
 	s := &j.space
-	return s.ended.Load() + s.current.Load() + s.large.Load(), j.o.SizeLimit
+	return s.ended.Load() + s.current.Load() + s.large.Load() + s.stored.Load(), j.o.SizeLimit
 }
+
+// Stored says how many bytes of unfinished mail qmgr keeps in files of its own.
+func (j *Journal) Stored(bytes int64) { j.space.stored.Store(bytes) }
 
 // hasRoom gives ErrFull when no message may be taken. One that takes over recipients of
 // a message in the queue, as a report or a forwarded message does, may use half of the

@@ -125,17 +125,24 @@ func (m *Freed) Decode(b []byte) error {
 	return d.End()
 }
 
-// Pressure tells cleanup how full the queue is: 0 is no reason to worry; above that,
-// every submission is delayed by so many milliseconds.
-type Pressure struct{ Delay uint32 }
+// Pressure tells cleanup how full the queue is. Delay 0 is no reason to worry; above
+// that, every submission is delayed by so many milliseconds. Stored is how many bytes
+// qmgr keeps elsewhere that journal_size_limit is to count.
+type Pressure struct {
+	Delay  uint32
+	Stored int64
+}
 
 // Append implements ipc.Appender.
-func (m *Pressure) Append(b []byte) []byte { return ipc.AppendUint(b, uint64(m.Delay)) }
+func (m *Pressure) Append(b []byte) []byte {
+	return ipc.AppendInt(ipc.AppendUint(b, uint64(m.Delay)), m.Stored)
+}
 
 // Decode reads the message from a frame's payload.
 func (m *Pressure) Decode(b []byte) error {
 	d := ipc.NewDecoder(b)
 	m.Delay = d.Uint32()
+	m.Stored = d.Int()
 	return d.End()
 }
 

@@ -35,7 +35,7 @@ func messages() []message {
 		&Drain{"bounce", 17, []uint64{1, 2}},
 		&Drained{"bounce", 17, Durable{3, 4}},
 		&Freed{[]string{"1", "2"}},
-		&Pressure{20},
+		&Pressure{20, 1 << 40},
 		&Deliver{ID: DeliveryID{1, 2}, Service: "bounce", NextHop: "failure", Queue: "Q", File: 3, Slot: 4, Sender: "s@t", EnvID: "e", Ret: "FULL",
 			Body: mail.Body8Bit, UTF8: true, Origin: mail.FromLocal, Client: mail.Client{Name: "n", Addr: "a", Helo: "h", Protocol: "p", UID: 5}, Arrival: at, Active: at, Handed: at,
 			Size: 6, CRC: 7, Inline: true, Content: []byte("x"), FDOffset: 8, Recipients: []DeliverRecipient{{9, rc, st}}},

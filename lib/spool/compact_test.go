@@ -99,8 +99,15 @@ func TestCompaction(t *testing.T) {
 	for _, it := range listed { // found before it was copied
 		read(it)
 	}
+	stored := r.q.Stored()
+	if b, err := readAll(r.disk, storeName(1)); err != nil || stored < int64(len(b)) || stored > 2*s.Used || s.StoreBytes != stored {
+		t.Errorf("%d bytes are said to be in store/, %d in the first file, %+v", stored, len(b), s)
+	}
 	for range 2 {
 		r.powerCut()
+	}
+	if r.q.Stored() != stored {
+		t.Errorf("%d bytes in store/, after a start %d", stored, r.q.Stored())
 	}
 	r.whole(left)
 	for i, m := range r.tail() {
@@ -118,6 +125,9 @@ func TestCompaction(t *testing.T) {
 	r.settle()
 	if es, _ := r.disk.ReadDir(dirStore); len(es) > 0 {
 		t.Errorf("store/ is left with %v", es)
+	}
+	if n := r.q.Stored(); n != 0 {
+		t.Errorf("%d bytes are said to be in store/", n)
 	}
 	r.q.Close()
 }

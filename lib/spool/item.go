@@ -55,5 +55,7 @@ type Stats struct {
 	RunBytes     int64 // written to runs since Open
 	Syncs        int64 // of the log
 	StoreFiles   int   // files in store/
+	StoreBytes   int64 // of them
+	Used         int64 // bytes of all files with messages and state records, but for content/
 	Compacted    int   // content files whose survivors were copied there since Open
 }

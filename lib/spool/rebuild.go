@@ -333,6 +333,7 @@ func (b *rebuild) ends() error {
 	}
 	for n, s := range q.stores {
 		if len(s.files) == 0 {
+			q.space.stored -= s.length
 			delete(q.stores, n)
 		}
 	}

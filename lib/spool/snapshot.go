@@ -354,13 +354,24 @@ func (q *Queue) Cat(it *Item) (io.ReadCloser, error) {
 	}{io.NewSectionReader(f, 0, size), f}, nil
 }
 
+// Stored returns how many bytes the files in store/ have: what unfinished mail takes up
+// besides incoming/ and content/, which cleanup counts.
+func (q *Queue) Stored() int64 { return q.space.stored }
+
 // Stats returns figures for status and tests.
 func (q *Queue) Stats() Stats {
 	s := q.stats
 	s.Open, s.Runs, s.ContentFiles = len(q.open), len(q.runs), len(q.contents)
-	s.StoreFiles = len(q.stores)
+	s.StoreFiles, s.StoreBytes = len(q.stores), q.space.stored
+	s.Used = q.space.stored
+	for _, c := range q.contents {
+		if c.store == nil {
+			s.Used += max(c.length, c.offset)
+		}
+	}
 	s.LogBytes, s.Syncs = q.log.bytes, q.log.syncs
 	for _, r := range q.runs {
+		s.Used += r.length
 		if r.hold {
 			s.Held += r.live()
 		} else {

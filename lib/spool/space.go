@@ -17,6 +17,7 @@ type space struct {
 	freeing    []freeing
 	large      []pendingLarge
 	store      uint64          // the highest store file
+	stored     int64           // bytes of all store files
 	left       map[string]bool // files that cannot be copied
 	looked     time.Time       // for thin files
 	compacting bool
@@ -118,6 +119,9 @@ func (q *Queue) freed(of slot.Kind, n uint64) {
 		delete(q.contents, n)
 		q.space.passed = max(q.space.passed, n)
 	case slot.Store:
+		if s := q.stores[n]; s != nil {
+			q.space.stored -= s.length
+		}
 		delete(q.stores, n)
 		q.space.store = max(q.space.store, n)
 	default:

@@ -97,6 +97,7 @@ func (q *Queue) swapped(number, key uint64, length int64, files []uint64) *store
 	if s == nil {
 		s = &storeFile{number: number, key: key, length: length, files: make(map[uint64]bool)}
 		q.stores[number] = s
+		q.space.stored += length
 	}
 	q.space.store = max(q.space.store, number)
 	for _, n := range files {
