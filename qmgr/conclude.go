@@ -192,13 +192,3 @@ func (m *manager) quarantine(msg *message) {
 	}
 	m.forget(msg)
 }
-
-// reroute resolves every recipient anew that is not in hand. What waits comes back
-// to conclude, which schedules it again. Reports have but one way.
-func (m *manager) reroute() {
-	for _, msg := range m.active {
-		if msg.count(trying) > 0 {
-			m.machine.Withdraw(m.now(), msg.id)
-		}
-	}
-}

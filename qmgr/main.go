@@ -3,6 +3,7 @@ package qmgr
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
@@ -115,18 +116,24 @@ func (m *manager) reload() {
 		m.log.Errorf("reload: the old settings stay: %v", err)
 		return
 	}
-	if m.route, err = address.New(m.d.Config(), m.d.Opener()); err != nil {
+	route, err := address.New(m.d.Config(), m.d.Opener())
+	if err != nil {
 		m.log.Warnf("%v; mail that depends on it is deferred", err)
 	}
+	rerouted := route.Fingerprint() != m.route.Fingerprint() || !maps.Equal(set.programs, m.set.programs)
 	set.sched.Retry.Seed = m.set.sched.Retry.Seed
 	known := m.set.sched.Transports
-	m.set = set
+	m.set, m.route = set, route
+	if rerouted { // before transports that are gone suspend what may go another way now
+		m.reroute()
+	}
 	m.machine.SetConfig(m.now(), set.sched)
 	for name := range set.sched.Transports {
 		if _, ok := known[name]; !ok && !m.able(set.program(name)) {
 			m.machine.TransportPause(m.now(), name)
 		}
 	}
-	m.unparkAll()
-	m.reroute()
+	if rerouted {
+		m.unparkAll()
+	}
 }

@@ -3,6 +3,8 @@ package address
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"io"
 	"net/netip"
 	"slices"
@@ -26,7 +28,18 @@ type Resolver struct {
 	relayhost                                        string
 	transport, localRecipients, relayRecipients      table.Maps
 	split                                            table.Splitter
+	fingerprint                                      uint64
 }
+
+// Fingerprint tells Resolvers apart whose answers may differ: those made of other settings,
+// or of other texts of tables.
+func (r *Resolver) Fingerprint() uint64 { return r.fingerprint }
+
+// inputs are the parameters that decide over answers, besides those that name tables.
+var inputs = []string{"myorigin", "mydomain", "myhostname", "empty_address_recipient", "double_bounce_sender", "swap_bangpath",
+	"allow_percent_hack", "append_at_myorigin", "append_dot_mydomain", "allow_min_user", "resolve_numeric_domain", "local_transport",
+	"relay_transport", "default_transport", "relayhost", "parent_domain_matches_subdomains", "recipient_delimiter", "owner_request_special",
+	"alias_maps", "alias_database"}
 
 // mapParams are the parameters that name the tables of a Resolver;
 // patternParams are the pattern lists that may.
@@ -78,6 +91,19 @@ func New(cfg *config.Config, open table.Opener) (*Resolver, error) {
 		r.own = append(r.own, p.Addr())
 	}
 	o := TableOptions(cfg, open)
+	sum := fnv.New64a()
+	for _, name := range slices.Concat(inputs, mapParams, patternParams) {
+		fmt.Fprintf(sum, "%s=%q\n", name, cfg.Text(name))
+	}
+	fmt.Fprintln(sum, r.own)
+	o.Open = func(path string) (*io.SectionReader, error) {
+		text, err := open(path)
+		if err == nil {
+			fmt.Fprintf(sum, "%s %d\n", path, text.Size())
+			io.Copy(sum, io.NewSectionReader(text, 0, text.Size()))
+		}
+		return text, err
+	}
 	parents := cfg.List("parent_domain_matches_subdomains")
 	errs := make([]error, 6)
 	r.destination, errs[0] = newDomainList(cfg.List("mydestination"), slices.Contains(parents, "mydestination"), o)
@@ -86,6 +112,7 @@ func New(cfg *config.Config, open table.Opener) (*Resolver, error) {
 	r.transport, errs[3] = table.Open(cfg.List("transport_maps"), o)
 	r.localRecipients, errs[4] = table.Open(cfg.List("local_recipient_maps"), o)
 	r.relayRecipients, errs[5] = table.Open(cfg.List("relay_recipient_maps"), o)
+	r.fingerprint = sum.Sum64()
 	return r, errors.Join(errs...)
 }
 

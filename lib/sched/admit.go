@@ -37,7 +37,7 @@ type Message struct {
 	// message from filling the memory; all of it counts as large.
 	More bool
 	// Beside says that these recipients come beside those that are to be tried, as
-	// for a report: More, Expire and Notice stay as they are.
+	// for a report, or that Reroute gave back: More, Expire and Notice stay as they are.
 	Beside bool
 	// Expire is when what waits is to be given back, and Notice when its recipients are to be
 	// named, so that their sender hears of the delay. 0 is never.

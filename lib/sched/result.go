@@ -132,11 +132,16 @@ func (m *Machine) drop(e *entry) {
 // end takes an entry that neither waits nor runs out of its message, and ends
 // the message with its last one.
 func (m *Machine) end(e *entry) {
+	m.leave(e)
+	m.finish(e.msg)
+}
+
+// leave takes an entry that neither waits nor runs out of its message.
+func (m *Machine) leave(e *entry) {
 	m.recipients -= len(e.recipients)
 	e.msg.open -= len(e.recipients)
 	e.count(-1)
 	e.place.leave()
-	m.finish(e.msg)
 }
 
 // finish ends a message that has no entry left, or asks for more of it.
