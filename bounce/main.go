@@ -24,26 +24,12 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		Limit: func(string) int { return b.set.Load().maxProc },
 		Warnf: d.Log.Warnf,
 	}, b.handle)
-	d.OnPartner(func(name string, sock *net.UnixConn) {
-		switch name {
-		case "qmgr":
-			a.Partner(sock)
-		case "cleanup":
-			b.submit.Connect(sock)
-		default:
-			d.Log.Warnf("a socket to %q is of no use to bounce", name)
-			sock.Close()
-		}
-	})
+	d.Talk(map[string]func(*net.UnixConn){"qmgr": a.Partner, "cleanup": b.submit.Connect})
 	d.OnReload(func() { b.set.Store(newSettings(d)) })
 	d.Shut(lockdown.Doors{})
 	d.Ready()
 
-	select {
-	case <-d.Stopping():
-	case <-ctx.Done():
-	}
-	end, cancel := context.WithTimeout(ctx, d.Grace())
+	end, cancel := d.UntilStop(ctx)
 	defer cancel()
 	a.Stop(end)
 	b.submit.Close()

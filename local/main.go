@@ -39,25 +39,11 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		Limit: func(string) int { return l.site.Load().maxProc },
 		Warnf: d.Log.Warnf,
 	}, l.handle)
-	d.OnPartner(func(name string, sock *net.UnixConn) {
-		switch name {
-		case "qmgr":
-			a.Partner(sock)
-		case "cleanup":
-			l.submit.Connect(sock)
-		default:
-			d.Log.Warnf("a socket to %q is of no use to local", name)
-			sock.Close()
-		}
-	})
+	d.Talk(map[string]func(*net.UnixConn){"qmgr": a.Partner, "cleanup": l.submit.Connect})
 	d.OnReload(configure)
 	d.Ready()
 
-	select {
-	case <-d.Stopping():
-	case <-ctx.Done():
-	}
-	end, cancel := context.WithTimeout(ctx, d.Grace())
+	end, cancel := d.UntilStop(ctx)
 	defer cancel()
 	a.Stop(end)
 	l.submit.Close()

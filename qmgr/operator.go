@@ -49,9 +49,9 @@ func (m *manager) operators(ctx context.Context, l net.Listener) {
 			c.Close()
 			continue
 		}
-		max := requestMax
+		most := requestMax
 		if !mayChange(o.peer) {
-			max = userRequestMax
+			most = userRequestMax
 			if o.user = m.crowd.enter(o.peer.UID); o.user == nil {
 				o.refuse()
 				time.Sleep(refusalPause)
@@ -60,7 +60,8 @@ func (m *manager) operators(ctx context.Context, l net.Listener) {
 		}
 		go func() {
 			defer o.user.leave()
-			o.conn = ipc.New(o.sock, max)
+			o.conn = ipc.New(o.sock, 0)
+			o.conn.TakeAtMost(most)
 			defer o.conn.Close()
 			o.serve()
 		}()

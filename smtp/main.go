@@ -24,7 +24,6 @@ import (
 	"io/fs"
 	"net"
 	"runtime/debug"
-	"strings"
 
 	"postrider/lib/agent"
 	"postrider/lib/config"
@@ -46,27 +45,15 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		Limit: func(service string) int { return c.env.Load().service(service).maxProc },
 		Warnf: d.Log.Warnf,
 	}, c.deliver)
-	d.OnPartner(func(name string, sock *net.UnixConn) {
-		if strings.HasPrefix(name, "smtpd.") {
-			go daemon.Guard(func() { c.names(sock, d.Log) })
-			return
-		}
-		if name != "qmgr" {
-			d.Log.Warnf("a socket to %q is of no use to smtp", name)
-			sock.Close()
-			return
-		}
-		a.Partner(sock)
+	d.Talk(map[string]func(*net.UnixConn){
+		"qmgr":  a.Partner,
+		"smtpd": func(sock *net.UnixConn) { go daemon.Guard(func() { c.names(sock, d.Log) }) },
 	})
 	d.OnReload(func() { c.env.Store(newEnvironment(d)) })
 	d.Shut(lockdown.Doors{Connect: true})
 	d.Ready()
 
-	select {
-	case <-d.Stopping():
-	case <-ctx.Done():
-	}
-	end, cancel := context.WithTimeout(ctx, d.Grace())
+	end, cancel := d.UntilStop(ctx)
 	defer cancel()
 	c.stop()
 	a.Stop(end)

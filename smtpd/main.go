@@ -17,15 +17,9 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	s := newServer(d.Log)
 	s.of, s.number = max(d.Of, 1), d.Number
 	s.submit.Lost = func(err error) { d.Log.Warnf("%v", err) }
-	d.OnPartner(func(name string, sock *net.UnixConn) {
-		switch {
-		case name == "cleanup":
-			s.submit.Connect(sock)
-		case strings.HasPrefix(name, "smtp."):
-			go daemon.Guard(func() { s.names.connect(sock) })
-		default:
-			sock.Close()
-		}
+	d.Talk(map[string]func(*net.UnixConn){
+		"cleanup": s.submit.Connect,
+		"smtp":    func(sock *net.UnixConn) { go daemon.Guard(func() { s.names.connect(sock) }) },
 	})
 	for _, name := range d.Partners() {
 		if strings.HasPrefix(name, "smtp.") {

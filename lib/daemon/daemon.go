@@ -151,6 +151,20 @@ func (d *Daemon) OnPartner(f func(name string, sock *net.UnixConn)) {
 	d.onPartner = f
 }
 
+// Talk sets who serves the sockets of partners, by program: "smtpd" stands for smtpd.0,
+// smtpd.1, ... To be called before Ready, in place of OnPartner.
+func (d *Daemon) Talk(by map[string]func(sock *net.UnixConn)) {
+	d.OnPartner(func(name string, sock *net.UnixConn) {
+		program, _, _ := strings.Cut(name, ".")
+		if f := by[program]; f != nil {
+			f(sock)
+			return
+		}
+		d.Log.Warnf("a socket to %q is of no use to %s", name, d.Program)
+		sock.Close()
+	})
+}
+
 // Partners returns the names of the partners that master gave before the first
 // Go: those that were alive when this daemon was started.
 func (d *Daemon) Partners() []string { return d.first }
@@ -237,6 +251,16 @@ func (d *Daemon) Silent(partner string) {
 // Stopping is closed when master asks for the end, or is gone: take nothing
 // new, finish what is in hand, return.
 func (d *Daemon) Stopping() <-chan struct{} { return d.stopping }
+
+// UntilStop returns when the daemon is to stop, with a context that ends with the time
+// that it may still take.
+func (d *Daemon) UntilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	select {
+	case <-d.Stopping():
+	case <-ctx.Done():
+	}
+	return context.WithTimeout(ctx, d.Grace())
+}
 
 // Grace returns how much longer the daemon may take after Stopping.
 func (d *Daemon) Grace() time.Duration {

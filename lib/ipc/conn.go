@@ -59,7 +59,8 @@ func (f *Frame) CloseFDs() {
 // once; Next by one.
 type Conn struct {
 	sock *net.UnixConn
-	max  int
+	max  int // of a payload that is sent
+	most int // of one that is taken
 
 	mu      sync.Mutex
 	room    sync.Cond // signalled when pending has been taken
@@ -86,10 +87,14 @@ func New(sock *net.UnixConn, max int) *Conn {
 	if max <= 0 || max > MaxFrame {
 		max = MaxFrame
 	}
-	c := &Conn{sock: sock, max: max, in: make([]byte, readSize), oob: make([]byte, unix.CmsgSpace(maxFDs*4))}
+	c := &Conn{sock: sock, max: max, most: max, in: make([]byte, readSize), oob: make([]byte, unix.CmsgSpace(maxFDs*4))}
 	c.room.L = &c.mu
 	return c
 }
+
+// TakeAtMost bounds the payload of the frames that are read, when the peer may say less
+// than is said to it. To be called before the first Next.
+func (c *Conn) TakeAtMost(n int) { c.most = n }
 
 // FromFD wraps a connected stream socket given by descriptor, which it takes over.
 func FromFD(fd int) (*net.UnixConn, error) {
@@ -276,7 +281,7 @@ func (c *Conn) take() (Frame, bool, error) {
 		return Frame{}, false, nil
 	}
 	n := int(binary.LittleEndian.Uint32(b))
-	if n > c.max || n < 0 {
+	if n > c.most || n < 0 {
 		return Frame{}, false, fmt.Errorf("ipc: frame type %d of %d bytes: %w", b[4], n, ErrTooLarge)
 	}
 	if len(b)-headerSize < n {

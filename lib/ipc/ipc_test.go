@@ -106,6 +106,16 @@ func TestLimits(t *testing.T) {
 	if f, err := y.Next(); err != nil || len(f.Payload) != MaxFrame {
 		t.Errorf("the largest frame: %d bytes, %v", len(f.Payload), err)
 	}
+	v, w := pair(t)
+	w.TakeAtMost(100)
+	go w.Send(1, raw(make([]byte, 1000)))
+	if f, err := v.Next(); err != nil || len(f.Payload) != 1000 {
+		t.Errorf("more is sent than is taken: %d bytes, %v", len(f.Payload), err)
+	}
+	go v.Send(1, raw(make([]byte, 101)))
+	if _, err := w.Next(); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("more than is taken: %v", err)
+	}
 	x.Socket().Write([]byte{0xff, 0xff, 0xff, 0x7f, 1, 0})
 	if _, err := y.Next(); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a hostile length: %v", err)

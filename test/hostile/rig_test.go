@@ -128,7 +128,7 @@ func (a *attack) next() string {
 	select {
 	case l := <-a.line:
 		return l
-	case <-time.After(instance.Patience):
+	case <-time.After(3 * time.Minute): // it may have a hundred thousand files to make
 		a.t.Fatal("the attacker is silent")
 		return ""
 	}
