@@ -11,6 +11,9 @@ import (
 	"postrider/test/sink"
 )
 
+// In these tests nine tenths of the healthy mail have to arrive within a second, since
+// others may use the machine; without the cure it is less than one tenth.
+
 // TestBacklogSmall: fifty thousand messages that are not due do not keep back the one
 // that is, cost nothing, and are put on hold without being in memory all at once.
 func TestBacklogSmall(t *testing.T) {
@@ -61,10 +64,38 @@ func TestHolesSmall(t *testing.T) {
 	w.until("the holes to be tried", 5*time.Second, func() bool { return silent.Open.Load() >= 9 })
 	time.Sleep(2 * time.Second)
 	stop()
-	if x := f.Times(begin, time.Now(), 2*time.Second); x.Within(time.Second) < 99 || len(x.All) < 50 {
+	if x := f.Times(begin, time.Now(), 2*time.Second); x.Within(time.Second) < 90 || len(x.All) < 50 {
 		t.Errorf("healthy mail: %v", x)
 	}
 	if most := silent.Most.Load(); most > 10 {
 		t.Errorf("%d slots of 20 for destinations that never worked", most)
+	}
+}
+
+// TestBlockedSmall: ten thousand messages for one destination that takes connections and
+// never greets, twenty times as many as may be active, keep nobody else waiting: neither
+// when they are new nor when they are flushed.
+func TestBlockedSmall(t *testing.T) {
+	w := newWorld(t, "smtp:[127.200.0.1]:2627", "qmgr_message_active_limit = 500")
+	var silent Silent
+	silent.Listen(t, "127.200.0.1:2627")
+	now := time.Now()
+	w.fill(10_000, func(i int) Letter {
+		l := Letter{Arrival: now.Add(-time.Hour), To: []mail.Address{"r@blocked.test"}}
+		if i < 5000 { // the others are new
+			l.Due, l.Attempts, l.Status, l.Dest = now.Add(time.Hour), 3, refused, Dest("smtp", "[127.200.0.1]:2627")
+		}
+		return l
+	})
+	w.Start()
+	w.until("the silent one to be tried", 5*time.Second, func() bool { return silent.Open.Load() > 0 })
+	begin := time.Now()
+	f, stop := w.healthy("b", 50)
+	time.Sleep(time.Second)
+	w.Must("postqueue", "-f")
+	time.Sleep(time.Second)
+	stop()
+	if x := f.Times(begin, time.Now(), 2*time.Second); x.Within(time.Second) < 90 || len(x.All) < 50 {
+		t.Errorf("healthy mail: %v", x)
 	}
 }
