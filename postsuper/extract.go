@@ -2,6 +2,7 @@ package postsuper
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"postrider/lib/config"
 	"postrider/lib/extract"
@@ -25,6 +26,9 @@ func (o *options) extract(say func(string, ...any)) (int, error) {
 		return sysexits.Unavailable, err
 	}
 	say("Extracted: %d message%s", r.Messages, plural(uint64(r.Messages)))
+	if r.Corrupt > 0 {
+		say("Extracted: %d file%s of corrupt/, to %s", r.Corrupt, plural(uint64(r.Corrupt)), filepath.Join(o.Extract, "corrupt"))
+	}
 	if r.Skipped > 0 {
 		say("warning: %d part%s of the queue could not be used", r.Skipped, plural(uint64(r.Skipped)))
 		return exIncomplete, nil

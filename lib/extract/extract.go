@@ -5,7 +5,8 @@
 //
 // Of each message the folder gets ID.eml, the content as it is stored, and
 // ID.envelope, lines of the form "name: value" (envelope.go). What is there of a
-// message whose record or content is damaged goes to ID.damaged.
+// message whose record or content is damaged goes to ID.damaged. What was put away
+// in corrupt/ comes to a folder of that name in the same form.
 //
 // It imports disk, mail, maildrop, slot and spool.
 package extract
@@ -29,6 +30,7 @@ import (
 type Result struct {
 	Messages int // written
 	Skipped  int // parts of the spool that could not be used, each reported
+	Corrupt  int // files of corrupt/ that were copied to the folder of that name
 }
 
 // Run writes the unfinished messages of the spool in folder from into folder to,
@@ -55,6 +57,9 @@ func Run(from, to string, report func(line string)) (Result, error) {
 	}
 	if err == nil {
 		err = w.err
+	}
+	if err == nil {
+		err = w.corrupt()
 	}
 	if err == nil {
 		err = sync(to)

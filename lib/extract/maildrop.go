@@ -84,7 +84,11 @@ func readDrop(f disk.File, piece func([]byte) error) (*maildrop.Submission, erro
 	if err != nil {
 		return nil, err
 	}
-	r := maildrop.NewReader(io.NewSectionReader(f, 0, size))
+	return readSubmission(io.NewSectionReader(f, 0, size), piece)
+}
+
+func readSubmission(from io.Reader, piece func([]byte) error) (*maildrop.Submission, error) {
+	r := maildrop.NewReader(from)
 	s, err := r.Submission()
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -178,7 +179,8 @@ func TestSuspects(t *testing.T) {
 	w.Account(&w.l)
 	v := w.l.Judge()
 	t.Log(v)
-	v.Unexpected, v.Mixed = ours(v.Unexpected), nil // the probes and killers are none of the ledger's
+	v.Unexpected = ours(v.Unexpected) // the probes and killers are none of the ledger's
+	v.Mixed = slices.DeleteFunc(v.Mixed, func(s string) bool { return !strings.HasPrefix(s, "m") })
 	if err := v.Err(); err != nil {
 		t.Error(err)
 	}
@@ -186,8 +188,32 @@ func TestSuspects(t *testing.T) {
 	if len(v.Duplicates) > 3*inHand || len(v.Both) > 0 {
 		t.Errorf("%d duplicates: %v; delivered and bounced: %v", len(v.Duplicates), v.Duplicates, v.Both)
 	}
+	w.extracted()
 	if n := len(w.Files("corrupt")); n != 2*len(each) {
 		t.Errorf("%d files in corrupt/, not %d: %v", n, 2*len(each), w.Files("corrupt"))
+	}
+}
+
+// extracted finds every killer, with its envelope, in what an operator extracts.
+func (w *world) extracted() {
+	out := filepath.Join(w.Dir, "out")
+	if r := w.Run("postsuper", "-x", out, w.Queue); r.Code != 0 {
+		w.t.Errorf("postsuper -x: %+v", r)
+	}
+	all := ""
+	heads, _ := filepath.Glob(out + "/corrupt/*.envelope")
+	for _, h := range heads {
+		b, _ := os.ReadFile(h)
+		c, err := os.ReadFile(strings.TrimSuffix(h, ".envelope") + ".eml")
+		if err != nil || !strings.Contains(string(c), "Subject: killer") {
+			w.t.Errorf("%s: %v, %q", h, err, c)
+		}
+		all += string(b)
+	}
+	for _, c := range each {
+		if !strings.Contains(all, "\nrecipient: "+c.to+"\n") || !strings.Contains(all, c.reason) {
+			w.t.Errorf("%s, %s: not extracted", c.program, c.how)
+		}
 	}
 }
 

@@ -1,0 +1,149 @@
+package extract
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"postrider/lib/mail"
+	"postrider/lib/maildrop"
+	"postrider/lib/slot"
+)
+
+// corruptDir is the folder of what is not tried any more, in the spool and in what is
+// extracted.
+const corruptDir = "corrupt"
+
+// wholeMax is the largest file of corrupt/ that is looked into, in bytes; it holds one
+// record.
+const wholeMax = slot.MaxEnvelope + slot.MaxContent + 1<<16
+
+// corrupt writes what is in corrupt/: messages that killed their readers are whole, and
+// come out like others, so that an operator can send them anew; of the rest the bytes.
+func (w *writer) corrupt() error {
+	es, err := w.spool.ReadDir(corruptDir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range es {
+		name := e.Name()
+		if !e.Type().IsRegular() || strings.HasSuffix(name, ".reason") || strings.HasSuffix(name, ".content") {
+			continue
+		}
+		if err := os.Mkdir(filepath.Join(w.dir, corruptDir), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		b, err := w.whole(name)
+		if err != nil {
+			w.result.Skipped++
+			w.report(fmt.Sprintf("%s/%s: offset 0: %v", corruptDir, name, err))
+			continue
+		}
+		if err := w.stray(name, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whole reads a file of corrupt/.
+func (w *writer) whole(name string) ([]byte, error) {
+	f, err := w.spool.OpenFile(corruptDir+"/"+name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > wholeMax {
+		return nil, fmt.Errorf("%d bytes are no message", size)
+	}
+	b := make([]byte, size)
+	n, err := f.ReadAt(b, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	return b[:n], err
+}
+
+// stray writes one file of corrupt/. It reads what has killed others: a panic leaves
+// the bytes as they are.
+func (w *writer) stray(name string, b []byte) (err error) {
+	path := filepath.Join(w.dir, corruptDir, name)
+	reason, _ := w.whole(name + ".reason")
+	why := strings.Join(strings.Fields(string(reason)), " ")
+	defer func() {
+		if p := recover(); p != nil {
+			w.report(fmt.Sprintf("%s/%s: panic: %v", corruptDir, name, p))
+			err = os.WriteFile(path+".damaged", b, 0o600)
+		}
+	}()
+	w.result.Corrupt++
+	var e envelope
+	e.some("reason", why)
+	if drop, ok := strings.CutPrefix(name, maildrop.Dir+"."); ok {
+		var content bytes.Buffer
+		sub, err := readSubmission(bytes.NewReader(b), func(p []byte) error { content.Write(p); return nil })
+		if err != nil {
+			return os.WriteFile(path+".damaged", b, 0o600)
+		}
+		e.submission(drop, sub, int64(content.Len()))
+		return pair(path, content.Bytes(), e.b)
+	}
+	rec, err := slot.StrayRecord(b)
+	if err != nil || rec.Type != slot.TypeMessage {
+		return os.WriteFile(path+".damaged", b, 0o600)
+	}
+	env, err := mail.DecodeEnvelope(rec.Envelope)
+	if err != nil {
+		return os.WriteFile(path+".damaged", b, 0o600)
+	}
+	content := rec.Content
+	if rec.Flags&slot.FlagLarge != 0 {
+		if content, err = w.whole(name + ".content"); err != nil {
+			return os.WriteFile(path+".damaged", b, 0o600)
+		}
+	}
+	e.corrupt(env, int64(len(content)), why)
+	return pair(path, content, e.b)
+}
+
+func pair(path string, content, head []byte) error {
+	return errors.Join(os.WriteFile(path+".eml", content, 0o600), os.WriteFile(path+".envelope", head, 0o600))
+}
+
+// corrupt describes a message of corrupt/ with the recipients that its reason names as
+// not finished, or, when it does not name all, with every one.
+func (e *envelope) corrupt(v *mail.Envelope, size int64, why string) {
+	e.head(string(v.ID), corruptDir, v.Sender, v.Arrival, size)
+	e.some("client-name", v.Client.Name)
+	e.some("client-address", v.Client.Addr)
+	e.some("body", bodies[v.Body])
+	if v.UTF8 {
+		e.line("smtputf8", "yes")
+	}
+	e.some("envid", v.EnvID)
+	e.some("ret", v.Ret)
+	_, left, told := strings.Cut(why, "; not finished:")
+	told = told && !strings.HasSuffix(left, " more")
+	for i := range v.Recipients {
+		r := &v.Recipients[i]
+		if told && !strings.Contains(left, "<"+string(r.Address)+">") {
+			continue
+		}
+		e.line("recipient", string(r.Address))
+		e.some("original", string(r.Original))
+		e.some("orcpt", r.ORCPT)
+		e.notify(r.Notify)
+	}
+}
