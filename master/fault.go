@@ -112,7 +112,7 @@ func (s *slot) afterFault(now time.Time) time.Duration {
 // next one's.
 func (s *supervisor) mourn(x *slot, pid int, fault string) {
 	for _, y := range s.slots {
-		if y != x && y.child != nil && talk(x.name, y.name) {
+		if y != x && y.child != nil && meet(x.instance, y.instance) {
 			y.child.send(proto.TypeDied, &proto.Died{Partner: x.label(), PID: uint64(pid), Fault: fault}, -1)
 		}
 	}

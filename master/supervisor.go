@@ -216,7 +216,7 @@ func (s *supervisor) start(x *slot) {
 		s.give(ch, proto.GrantLock, "spool", s.lock)
 	}
 	for _, y := range s.slots {
-		if y.child != nil && y != x && talk(x.name, y.name) {
+		if y.child != nil && y != x && meet(x.instance, y.instance) {
 			if err := connect(ch, y.child); err != nil {
 				s.log.Errorf("%v", err)
 			}
@@ -270,6 +270,12 @@ func (s *supervisor) giveFiles(c *child, kind proto.GrantKind, only []string) (g
 // talk says whether processes of two programs are connected.
 func talk(a, b string) bool {
 	return slices.Contains(partners, [2]string{a, b}) || slices.Contains(partners, [2]string{b, a})
+}
+
+// meet says whether two processes are connected. One that tries suspects serves qmgr
+// alone.
+func meet(a, b instance) bool {
+	return talk(a.name, b.name) && !(a.alone && b.name == "smtpd") && !(b.alone && a.name == "smtpd")
 }
 
 // post has f run by the supervisor's goroutine.

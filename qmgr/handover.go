@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postrider/lib/mail"
+	"postrider/lib/mutant"
 	"postrider/lib/proto"
 	"postrider/lib/sched"
 )
@@ -39,7 +40,7 @@ const silenceMax = 3
 // hand. Whoever is silent for five seconds is killed, by master.
 func (m *manager) start() {
 	m.askOthers()
-	missing := len(m.known) > 0 || m.cleanup == nil || !m.cleanup.ready || len(m.cleanup.others) > 0
+	missing := len(m.known) > 0 || m.cleanup == nil || !m.cleanup.ready || len(m.cleanup.others) > 0 && !mutant.On(mutant.EarlyStart)
 	if m.started || missing && time.Now().Before(m.deadline) {
 		return
 	}
@@ -144,7 +145,7 @@ func submits(program string) bool { return slices.Contains(submitting, program) 
 // takeBack gives the recipients of lost deliveries to the wheel.
 func (m *manager) takeBack(gone []*delivery) {
 	for _, d := range gone {
-		if d.fault != "" {
+		if d.fault != "" && !mutant.On(mutant.SharedSuspect) {
 			m.accuse(d)
 			continue
 		}

@@ -31,12 +31,13 @@ import (
 // site is a queue manager with a real spool and journal below a temporary
 // directory, agents that answer as the test says, and a cleanup of the test's own.
 type site struct {
-	t       *testing.T
-	dir     string
-	cfg     *config.Config
-	journal *libjournal.Journal
-	ids     mail.IDs
-	log     *lockedBuffer
+	undrained bool // cleanup does not answer Drain
+	t         *testing.T
+	dir       string
+	cfg       *config.Config
+	journal   *libjournal.Journal
+	ids       mail.IDs
+	log       *lockedBuffer
 
 	fs   disk.FS // what start gives to qmgr; nil: the disk
 	m    *manager
@@ -82,6 +83,7 @@ type fakeHost struct {
 
 	mu     sync.Mutex
 	silent []string
+	alone  []string // asked for
 }
 
 func (h *fakeHost) Config() *config.Config { return h.cfg }
@@ -96,7 +98,13 @@ func (h *fakeHost) Silent(partner string) {
 	h.silent = append(h.silent, partner)
 }
 
-func (h *fakeHost) Alone(program string, want bool) {}
+func (h *fakeHost) Alone(program string, want bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if want {
+		h.alone = append(h.alone, program)
+	}
+}
 
 const masterCF = `
 smtp unix - - n - - smtp

@@ -25,6 +25,9 @@ func (s *site) frame(c *ipc.Conn, f *ipc.Frame) {
 	if f.Type == proto.TypeDrain {
 		var d proto.Drain
 		d.Decode(f.Payload)
+		if s.undrained {
+			return
+		}
 		at := s.journal.Durable()
 		c.Send(proto.TypeDrained, &proto.Drained{Program: d.Program, PID: d.PID, At: proto.Durable{File: at.File, Offset: at.Offset}})
 		return

@@ -62,9 +62,13 @@ const (
 	LockStays Fault = "lock-stays"
 	// HeadFirst: a log ends older ones before it has what they said (S4).
 	HeadFirst Fault = "head-first"
+	// SharedSuspect: what an agent died of is given to the agent that all share again.
+	SharedSuspect Fault = "shared-suspect"
+	// EarlyStart: qmgr does not wait until cleanup has said what the dead had sent (S4).
+	EarlyStart Fault = "early-start"
 )
 
 // All are the faults there are.
 var All = []Fault{JournalUnsynced, EarlyReply, NoSeal, EarlyMark, EarlyFree, TwoStates, LogUnsynced,
 	FirstGroupDue, TornIsDamage, GoodIsDurable, TailUnsynced, ClockFollows, NotNoted, EndlessFlush, MaildropUnsynced,
-	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst}
+	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst, SharedSuspect, EarlyStart}

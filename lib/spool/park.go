@@ -154,10 +154,10 @@ func (q *Queue) openNew(ref slot.Ref) (*Message, error) {
 	}
 	var m *Message
 	if err == nil {
-		m, err = q.message(c, &rec, rec.Content, span)
+		m, err = careful(q, OfRecord, ref, func() (*Message, error) { return q.message(c, &rec, rec.Content, span) })
 	}
 	if errors.Is(err, ErrDamaged) || notExist(err) {
-		if err := q.corrupt(ref, string(rec.ID), place{}, "", span, err.Error()); err != nil {
+		if err := q.corrupt(ref, string(rec.ID), place{}, largeOf(&rec, err), span, err.Error()); err != nil {
 			return nil, err
 		}
 		delete(q.parked, ref)

@@ -43,6 +43,8 @@ var guards = map[mutant.Fault][]string{
 	mutant.CopyOnWrite:      {"lib/disk TestNoCOW"},
 	mutant.LockStays:        {programs + " TestMaster"},
 	mutant.HeadFirst:        {"lib/spool TestTwoLogsFailThenAKill"},
+	mutant.SharedSuspect:    {"qmgr TestSuspect"},
+	mutant.EarlyStart:       {"qmgr TestDrainBefore"},
 }
 
 // programs is the package whose tests run the programs themselves, built anew for a
