@@ -217,7 +217,7 @@ func (o *operator) reason(it *listed) *proto.Reason {
 	} else {
 		g.stored(o, it)
 	}
-	ask(o.m, func() bool { g.dead(o.m); return true })
+	ask(o.m, func() bool { g.destinations(o.m); return true })
 	g.Sort()
 	r.Fates, r.More = g.List, r.More+g.More
 	return r
@@ -327,19 +327,43 @@ func (g *grouping) timed(f *proto.Fate, due time.Time) {
 	}
 }
 
-// dead adds to each group whether its destination is dead.
-func (g *grouping) dead(m *manager) {
+// destinations adds to each group what is known of its destination: that it is dead, or
+// that it has no room for the message.
+func (g *grouping) destinations(m *manager) {
 	for i := range g.List {
-		d, ok := m.machine.Destination(g.to[i])
-		if !ok || !d.Dead {
+		f := &g.List[i]
+		if f.Transport == "" || f.Transport == bounceService {
 			continue
 		}
-		f := &g.List[i]
-		w := proto.Wait{For: proto.WaitDead, Failures: uint64(d.Failures), Until: g.s.wall(time.Unix(0, int64(d.Until))),
-			Setting: "minimal_backoff_time = " + g.s.cfg.Text("minimal_backoff_time"), Reply: strings.TrimPrefix(d.Reason.Text, suspended)}
-		if d.Died != 0 {
-			w.Since = g.s.wall(time.Unix(0, int64(d.Died)))
+		d, known := m.machine.Destination(g.to[i])
+		switch {
+		case known && d.Dead:
+			f.Waits = append(f.Waits, g.death(&d))
+		case g.s.env == nil && len(g.s.waits)+len(f.Waits) == 0:
+			f.Next = time.Time{}
+			f.Waits = append(f.Waits, m.parkedFor(g.to[i], &d))
 		}
-		f.Waits = append(f.Waits, w)
 	}
+}
+
+// death says that a destination is dead.
+func (g *grouping) death(d *sched.Destination) proto.Wait {
+	w := proto.Wait{For: proto.WaitDead, Failures: uint64(d.Failures), Until: g.s.wall(time.Unix(0, int64(d.Until))),
+		Setting: "minimal_backoff_time = " + g.s.cfg.Text("minimal_backoff_time"), Reply: strings.TrimPrefix(d.Reason.Text, suspended)}
+	if d.Died != 0 {
+		w.Since = g.s.wall(time.Unix(0, int64(d.Died)))
+	}
+	return w
+}
+
+// parkedFor is why a message that is due is not active.
+func (m *manager) parkedFor(to sched.Recipient, d *sched.Destination) proto.Wait {
+	limit := m.set.sched.ActiveLimit
+	w := proto.Wait{For: proto.WaitParked, Used: uint64(d.Todo + d.Busy), Setting: "its share of qmgr_message_active_limit = " + strconv.Itoa(limit)}
+	l := m.parking.lists[m.machine.Key(to)]
+	if l == nil {
+		return proto.Wait{For: proto.WaitActive, Used: uint64(len(m.active)), Limit: uint64(limit), Setting: "qmgr_message_active_limit"}
+	}
+	w.Limit = uint64(l.n)
+	return w
 }

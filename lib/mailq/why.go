@@ -95,6 +95,13 @@ func count(n uint64, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
+func deliveries(n uint64) string {
+	if n == 1 {
+		return "1 delivery"
+	}
+	return fmt.Sprintf("%d deliveries", n)
+}
+
 func because(setting string) string {
 	if setting == "" {
 		return ""
@@ -185,6 +192,8 @@ func sentence(w *proto.Wait, id string) string {
 		return "waits for room in the log of the queue: is the disk full?"
 	case proto.WaitActive:
 		return fmt.Sprintf("waits for room in the active queue: %d of %d in use%s", w.Used, w.Limit, setting)
+	case proto.WaitParked:
+		return fmt.Sprintf("parked: its destination has %s in the active queue and may not take more of it now%s; parked for it: %d", deliveries(w.Used), setting, w.Limit)
 	case proto.WaitStart:
 		return "the queue manager has just started and waits for " + w.Who + " to say what is in hand"
 	case proto.WaitStop:

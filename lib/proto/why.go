@@ -69,6 +69,7 @@ const (
 	WaitResolve WaitKind = "resolving"   // where the recipients go
 	WaitLog     WaitKind = "log"         // room in the log of the spool
 	WaitActive  WaitKind = "active"      // room in the active queue
+	WaitParked  WaitKind = "parked"      // room for its destination there
 	WaitStart   WaitKind = "start"       // the mail system is starting
 	WaitStop    WaitKind = "stop"        // or stopping
 	WaitDown    WaitKind = "down"        // or not running
