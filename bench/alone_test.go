@@ -3,14 +3,18 @@
 package bench
 
 import (
+	"maps"
 	"os/exec"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"postrider/test/sink"
 )
+
+var idleMemory = newTable("Memory of an idle suite", "Proportional set size after 100 messages.", "program", "memory")
 
 // TestIdle looks at a system that has had some mail and has nothing to do.
 func TestIdle(t *testing.T) {
@@ -23,7 +27,12 @@ func TestIdle(t *testing.T) {
 	before := used(s.pid())
 	time.Sleep(span)
 	spent := used(s.pid()).minus(before).total / 1000 // ms
-	mb := pss(s.pid())
+	var mb float64
+	of := pssByName(s.pid())
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		idleMemory.row(name, number(of[name])+" MB")
+		mb += of[name]
+	}
 	figure("idle: memory of the whole suite", "under 40 MB", mb, " MB", mb > 0 && mb < 40)
 	figure("idle: processor time in 10 s", "none", spent, " ms", spent <= 10) // a tick
 	s.stop()

@@ -86,6 +86,14 @@ func (u usage) minus(before usage) usage {
 
 // pss is the memory of a process tree in MB: what it shares with others counts in part.
 func pss(root int) (mb float64) {
+	for _, of := range pssByName(root) {
+		mb += of
+	}
+	return mb
+}
+
+func pssByName(root int) map[string]float64 {
+	mb := map[string]float64{}
 	for _, p := range tree(root) {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.pid))
 		if err != nil {
@@ -94,7 +102,7 @@ func pss(root int) (mb float64) {
 		for l := range strings.Lines(string(b)) {
 			if f := strings.Fields(l); len(f) > 1 && f[0] == "Pss:" {
 				kb, _ := strconv.ParseFloat(f[1], 64)
-				mb += kb / 1024
+				mb[p.name] += kb / 1024
 			}
 		}
 	}
