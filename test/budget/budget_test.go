@@ -22,26 +22,26 @@ import (
 //go:embed budget.txt
 var budget string
 
-// Margins: half of what one more call or allocation for each message adds, and some for
-// the batches, which are never the same.
+// Margins: somewhat more than half of what one more call or allocation for each message
+// adds. Of allocations the budget has another where batches, which are never the same,
+// change them more.
 const (
 	callMargin        = 0.6
-	allocationMargin  = 0.6
 	instructionMargin = 1.15 // as a factor
 )
 
 // cost is a message's, of one program.
-type cost struct{ calls, allocations, instructions float64 }
+type cost struct{ calls, allocations, margin, instructions float64 }
 
 // recorded reads the budget. A number that is not there is 0.
 func recorded(t *testing.T) (names []string, of map[string]cost) {
 	of = map[string]cost{}
 	for l := range strings.Lines(budget) {
 		f := strings.Fields(l)
-		if len(f) != 4 || f[0] == "#" {
+		if len(f) != 5 || f[0] == "#" {
 			continue
 		}
-		var n [3]float64
+		var n [4]float64
 		for k := range n {
 			if f[k+1] != "-" {
 				var err error
@@ -51,7 +51,7 @@ func recorded(t *testing.T) (names []string, of map[string]cost) {
 			}
 		}
 		names = append(names, f[0])
-		of[f[0]] = cost{n[0], n[1], n[2]}
+		of[f[0]] = cost{n[0], n[1], n[2], n[3]}
 	}
 	return names, of
 }
@@ -68,9 +68,9 @@ func TestBudget(t *testing.T) {
 
 	got := map[string]cost{}
 	for range 4 { // noise only adds
-		const n = 250
+		const n = 500
 		before := r.allocations(names)
-		r.load(n, 1)
+		r.load(n, 20)
 		for name, a := range r.allocations(names) {
 			c := got[name]
 			if a = (a - before[name]) / n; c.allocations == 0 || a < c.allocations {
@@ -89,13 +89,13 @@ func TestBudget(t *testing.T) {
 		if g.calls > w.calls+callMargin {
 			t.Errorf("%s: %.2f system calls a message, the budget is %.2f", name, g.calls, w.calls)
 		}
-		if g.allocations > w.allocations+allocationMargin {
+		if g.allocations > w.allocations+w.margin {
 			t.Errorf("%s: %.2f allocations a message, the budget is %.2f", name, g.allocations, w.allocations)
 		}
 		if w.instructions > 0 && g.instructions > w.instructions*instructionMargin {
 			t.Errorf("%s: %.1f thousand instructions a message, the budget is %.1f", name, g.instructions, w.instructions)
 		}
-		if g.calls < w.calls-1 || g.allocations < w.allocations-1 {
+		if g.calls < w.calls-1 || g.allocations < w.allocations-w.margin-1 {
 			t.Logf("%s has become cheaper: lower test/budget/budget.txt", name)
 		}
 	}
