@@ -165,6 +165,12 @@ func (b *backlog) open(what string, limit time.Duration) {
 		b.t.Fatal(err)
 	}
 	took := time.Since(start)
+	if err := b.q.WriterGone(0); err != nil { // as when cleanup is there again
+		b.t.Fatal(err)
+	}
+	if ms, err := b.q.Tail(1); err != nil || len(ms) > 0 {
+		b.t.Fatalf("tailed %d, %v", len(ms), err)
+	}
 	b.t.Logf("%s, %s: %v", what, cold, took.Round(time.Millisecond))
 	if took > limit {
 		b.t.Errorf("more than %v", limit)
