@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"postrider/lib/disk"
 	"postrider/lib/slot"
@@ -39,6 +40,34 @@ type contentFile struct {
 	inUse              int // messages in memory whose content is here
 	growing            growing
 	freeing            bool
+	tailed             []tailedAt // when its messages were taken over, roughly
+}
+
+// tailedAt says that the slots from one on were tailed then or later. What was never
+// deferred has no other record of its age.
+type tailedAt struct {
+	slot uint32
+	at   int64 // spool time, microseconds
+}
+
+// tailedEvery is how much older than it is a message may seem after a start.
+const tailedEvery = 5 * time.Minute
+
+// taken notes when a slot was tailed.
+func (c *contentFile) taken(n uint32, at time.Time) {
+	if k := len(c.tailed); k == 0 || at.UnixMicro()-c.tailed[k-1].at >= tailedEvery.Microseconds() {
+		c.tailed = append(c.tailed, tailedAt{n, at.UnixMicro()})
+	}
+}
+
+// since returns when a slot was tailed, or now when nobody knows.
+func (c *contentFile) since(n uint32, now time.Time) time.Time {
+	for i := len(c.tailed) - 1; i >= 0; i-- {
+		if t := c.tailed[i]; t.slot <= n && t.at <= now.UnixMicro() {
+			return time.UnixMicro(t.at)
+		}
+	}
+	return now
 }
 
 // content returns the file with that number, known or not.

@@ -99,7 +99,19 @@ func (q *Queue) encodeCheckpoint() []byte {
 			b = binary.AppendUvarint(b, n)
 		}
 	}
-	return sumUp(b)
+	return sumUp(q.appendTailed(b))
+}
+
+// appendTailed appends when the messages of each content file were tailed.
+func (q *Queue) appendTailed(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(q.contents)))
+	for _, c := range q.contents {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, c.number), uint64(len(c.tailed)))
+		for _, t := range c.tailed {
+			b = binary.AppendVarint(binary.AppendUvarint(b, uint64(t.slot)), t.at)
+		}
+	}
+	return b
 }
 
 func sumUp(b []byte) []byte {
@@ -161,6 +173,14 @@ func (q *Queue) loadCheckpoint(name string) (last time.Time, offset time.Duratio
 		q.space.store = d.uint()
 		for i := d.uint(); i > 0 && !d.bad; i-- {
 			d.store(q)
+		}
+	}
+	if len(d.b) > 0 { // and those here
+		for i := d.uint(); i > 0 && !d.bad; i-- {
+			c := q.content(d.uint())
+			for n := d.uint(); n > 0 && !d.bad; n-- {
+				c.tailed = append(c.tailed, tailedAt{d.uint32(), d.int()})
+			}
 		}
 	}
 	if d.bad || len(d.b) != 0 {

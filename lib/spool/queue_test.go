@@ -268,3 +268,41 @@ func TestFlushEnds(t *testing.T) {
 	r.expect("expedited", r.due(), want[17])
 	r.q.Close()
 }
+
+// A message that was never deferred keeps its age over a start, whether the checkpoint
+// or the log knows of it. Red without: taken in Tail and appendTailed, taken in replay.
+func TestAgeOfWhatWasNeverDeferred(t *testing.T) {
+	for _, what := range []string{"log", "checkpoint"} {
+		t.Run(what, func(t *testing.T) {
+			r := newRig(t, 1)
+			r.stop()
+			r.o.CheckpointEvery = 1000 * time.Hour
+			r.start()
+			since := make(map[string]time.Time)
+			for range 3 {
+				id := r.send(1)
+				for _, m := range r.tail() {
+					since[id] = m.State.Since
+				}
+				r.sync()
+				r.settle()
+				r.pass(time.Hour)
+			}
+			if what == "checkpoint" {
+				r.checkpoint()
+				r.checkpoint()
+			}
+			r.powerCut()
+			ms := r.tail()
+			if len(ms) != 3 {
+				t.Fatalf("tailed %d", len(ms))
+			}
+			for _, m := range ms {
+				if was := since[string(m.Envelope.ID)]; was.Sub(m.State.Since).Abs() > tailedEvery {
+					t.Errorf("since %v, before the start %v", m.State.Since, was)
+				}
+			}
+			r.q.Close()
+		})
+	}
+}

@@ -216,6 +216,9 @@ func (p *replay) entry(e *entry) {
 		p.last, p.offset = time.UnixMicro(e.spool), time.Duration(e.skew)*time.Microsecond
 	case entCursor:
 		c := q.content(e.file)
+		if e.slots > c.slots && !p.last.IsZero() {
+			c.taken(c.slots, p.last)
+		}
 		if e.slots > c.slots || e.offset > c.offset {
 			c.slots, c.offset = max(c.slots, e.slots), e.offset
 		}

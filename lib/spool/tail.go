@@ -54,6 +54,7 @@ func (q *Queue) Durable(p slot.Position) {
 // durable was tailed.
 func (q *Queue) Tail(limit int) ([]*Message, error) {
 	t := &q.tail
+	q.Now()
 	var out []*Message
 	var moved *contentFile // its cursor is ahead of the log's
 	defer func() {
@@ -204,7 +205,12 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 				}
 			}
 		}
-		m.State.Since = q.clock.spool
+		if t.again {
+			m.State.Since = c.since(ref.Slot, q.clock.spool)
+		} else {
+			c.taken(ref.Slot, q.clock.spool)
+			m.State.Since = q.clock.spool
+		}
 		m.State.Done = slices.Clone(q.marks[ref])
 		q.admit(m)
 		out = append(out, m)
@@ -237,6 +243,9 @@ func (q *Queue) tailed(c *contentFile, rec *slot.Record) (*Message, error) {
 }
 
 func (q *Queue) logCursor(c *contentFile, old slot.Ref, recipients []uint32) {
+	if q.clock.spool.Sub(q.wal.clock) >= clockLogged { // so that a start knows when that was
+		q.logClock()
+	}
 	b := appendCursor(q.log.begin(), c.number, c.slots, c.offset, old, recipients)
 	if len(recipients) > 0 {
 		q.log.endRef(b, old)
