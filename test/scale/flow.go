@@ -37,9 +37,9 @@ func (f *Flow) Arrive(m *sink.Mail) {
 	f.arrived[m.ID] = m.At
 }
 
-// Run sends rate messages a second to one recipient until ctx ends. What a slow server
+// Run sends rate messages a second until ctx ends, the n-th to to(n). What a slow server
 // delays is counted against it: each message has its moment.
-func (f *Flow) Run(ctx context.Context, addr string, rate float64, to string) {
+func (f *Flow) Run(ctx context.Context, addr string, rate float64, to func(n int) string) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	free := make(chan *source.Session, 64)
@@ -54,7 +54,7 @@ func (f *Flow) Run(ctx context.Context, addr string, rate float64, to string) {
 		f.mu.Lock()
 		f.sent = append(f.sent, time.Now())
 		f.mu.Unlock()
-		wg.Go(func() { f.send(addr, free, source.New(f.id(n), "s@example.com", 2000, to)) })
+		wg.Go(func() { f.send(addr, free, source.New(f.id(n), "s@example.com", 2000, to(n))) })
 	}
 }
 

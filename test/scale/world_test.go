@@ -47,11 +47,16 @@ func (w *world) fill(n int, letter func(i int) Letter) {
 
 // healthy runs a flow of so many messages a second to good.test until stop is called.
 func (w *world) healthy(name string, rate float64) (f *Flow, stop func()) {
+	return w.flow(name, rate, func(int) string { return "r@good.test" })
+}
+
+// flow is healthy for other recipients that come to the same sink.
+func (w *world) flow(name string, rate float64, to func(n int) string) (f *Flow, stop func()) {
 	f = NewFlow(name)
 	w.good.Handle(false, f.Arrive)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { f.Run(ctx, w.Addr, rate, "r@good.test"); close(done) }()
+	go func() { f.Run(ctx, w.Addr, rate, to); close(done) }()
 	return f, func() { cancel(); <-done }
 }
 
