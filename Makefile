@@ -2,6 +2,7 @@
 # make test       format, vet, staticcheck, all tests
 # make demo       the main job on a private instance below build/demo
 # make bench      the measurements of bench/RESULTS.md, ten minutes (bench-all: everything)
+# make sim        the scheduler and a model of Postfix's under the same load, into bench/SIM.md
 # make figures    a backlog of a million messages, over five simulated days
 # make hostile    what local users can do to the mail, with the times (root)
 # make scale      a million messages, ten thousand black holes: bench/SCALE.md (root)
@@ -24,7 +25,7 @@ PROGRAMS = $(notdir $(wildcard cmd/*))
 export CGO_ENABLED = 0
 LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR)
 
-.PHONY: all test bench bench-all figures hostile scale demo accounts install clean
+.PHONY: all test bench bench-all sim figures hostile scale demo accounts install clean
 
 all:
 	@mkdir -p bin
@@ -48,6 +49,13 @@ bench: all
 	./bench/run
 bench-all: all
 	./bench/run -all -rounds 5
+
+# The tables of bench/SIM.md, the same for the same seed. (sudo go run ./bench/sim/record makes the recordings anew.)
+sim:
+	@mkdir -p build
+	@{ echo '# The scheduler beside Postfix'"'"'s'; echo; \
+	echo 'Written by `make sim`; see the comment of `bench/sim/main.go` and [doc/scheduler.md](../doc/scheduler.md).'; echo; \
+	echo '```'; go run ./bench/sim -recordings bench/sim/testdata; echo '```'; } >build/SIM.md && mv build/SIM.md bench/SIM.md
 
 # The figures of doc/reliability.md: a million messages deferred for five simulated
 # days, about a quarter of an hour, 1.5 GB in /var/tmp.

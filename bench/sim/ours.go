@@ -8,14 +8,23 @@ import (
 	"postrider/lib/sched"
 )
 
-// ours is lib/sched with the defaults of Postfix and its own.
+// ours is lib/sched with the defaults of Postfix and its own, and what qmgr does
+// for it: mail whose destinations are full is parked, and nobody waits behind it.
 type ours struct {
 	m     *sched.Machine
 	names []string
 	rs    []sched.Recipient
 	now   sched.Time
+	turns int
 
+	parked map[sched.Parking][]parked
 	sliced map[uint32]*message // those of which more is to be admitted
+}
+
+// parked is a message in a list of parked ones.
+type parked struct {
+	m        *message
+	deferred bool
 }
 
 const transport = "smtp"
@@ -24,15 +33,72 @@ func newOurs(seed uint64) maker {
 	return func(l limits) (scheduler, deferredQueue) {
 		one, _ := sched.ParseFeedback("1")
 		r := sched.Retry{MinBackoff: l.minBackoff, MaxBackoff: l.maxBackoff, Seed: seed}
-		return &ours{sliced: map[uint32]*message{}, m: sched.New(sched.Config{ActiveLimit: l.active, RecipientLimit: l.active, Retry: r,
+		return &ours{parked: map[sched.Parking][]parked{}, sliced: map[uint32]*message{}, m: sched.New(sched.Config{ActiveLimit: l.active, RecipientLimit: max(l.active, recipientLimit), Retry: r,
 			Transports: map[string]sched.Transport{transport: {Slots: l.slots, InitialConcurrency: l.initial,
 				ConcurrencyLimit: l.window, RecipientLimit: l.perDelivery, PositiveFeedback: one, NegativeFeedback: one,
 				CohortLimit: 1, RetryTime: time.Minute, UnprovenShare: 50}}})}, &byTime{retry: r}
 	}
 }
 
-func (o *ours) room() bool           { return o.m.Room() > 0 }
-func (o *ours) preferDeferred() bool { return o.m.Prefer() == sched.Deferred }
+// take looks at one message: of what is parked and of what is new or due, in turn.
+func (o *ours) take(now sched.Time, from intake) bool {
+	for range 2 {
+		if o.turns++; o.turns%2 == 0 {
+			if key, ok := o.m.Unpark(); ok {
+				x := o.parked[key][0]
+				if o.parked[key] = o.parked[key][1:]; len(o.parked[key]) == 0 {
+					delete(o.parked, key)
+				}
+				o.m.Unparked(key, 1)
+				o.consider(now, x, key)
+				return true
+			}
+			continue
+		}
+		if m, deferred := from.either(o.m.Prefer() == sched.Deferred); m != nil {
+			o.consider(now, parked{m, deferred}, sched.Parking{})
+			return true
+		}
+	}
+	return false
+}
+
+// consider admits a message, or parks it when all its destinations are full; it
+// was the first of the list from, if that is one. Recipients whose destination is
+// full wait for the message's next pass.
+func (o *ours) consider(now sched.Time, x parked, from sched.Parking) {
+	m, todo := x.m, x.m.todo[:0]
+	var first sched.Recipient
+	for i, r := range m.todo {
+		if i >= sched.Slice { // of a large message only so many are looked at
+			todo = append(todo, m.todo[i:]...)
+			break
+		}
+		to := o.recipient(m, r)
+		if !o.m.FullFor(to, from) {
+			todo = append(todo, r)
+		} else if m.rest = append(m.rest, r); len(m.rest) == 1 {
+			first = to
+		}
+	}
+	if len(todo) == 0 {
+		m.todo, m.rest = m.rest, nil
+		key := o.m.Parking(first)
+		o.parked[key] = append(o.parked[key], x)
+		o.m.Park(now, key, first)
+		return
+	}
+	m.todo = todo
+	o.admit(now, m, x.deferred)
+}
+
+func (o *ours) recipient(m *message, r uint32) sched.Recipient {
+	site := int(m.sites[r])
+	for site >= len(o.names) {
+		o.names = append(o.names, "site"+strconv.Itoa(len(o.names))+".example")
+	}
+	return sched.Recipient{Index: r, Transport: transport, NextHop: o.names[site]}
+}
 
 // admit gives a large message in slices.
 func (o *ours) admit(now sched.Time, m *message, deferred bool) {
@@ -44,11 +110,7 @@ func (o *ours) admit(now sched.Time, m *message, deferred bool) {
 		delete(o.sliced, m.id)
 	}
 	for _, r := range todo {
-		site := int(m.sites[r])
-		for site >= len(o.names) {
-			o.names = append(o.names, "site"+strconv.Itoa(len(o.names))+".example")
-		}
-		o.rs = append(o.rs, sched.Recipient{Index: r, Transport: transport, NextHop: o.names[site]})
+		o.rs = append(o.rs, o.recipient(m, r))
 	}
 	in := sched.Message{ID: sched.MsgID(m.id), Recipients: o.rs, More: len(m.todo) > 0}
 	if deferred {

@@ -89,15 +89,18 @@ func newPostfix(l limits) (scheduler, deferredQueue) {
 		&scan{limits: l, begun: l.scan.Add(-l.queueRun)}
 }
 
-func (p *postfix) room() bool {
-	if len(p.messages) < p.active {
-		return true
+// take admits one message, of incoming and deferred in turn.
+func (p *postfix) take(now sched.Time, from intake) bool {
+	if len(p.messages) >= p.active {
+		p.deferred = false // a full active queue begins anew with incoming
+		return false
 	}
-	p.deferred = false // a full active queue begins anew with incoming
-	return false
+	m, deferred := from.either(p.deferred)
+	if m != nil {
+		p.admit(now, m, deferred)
+	}
+	return m != nil
 }
-
-func (p *postfix) preferDeferred() bool { return p.deferred }
 
 func (p *postfix) wakeAt() (sched.Time, bool) { return p.revivals.first() }
 

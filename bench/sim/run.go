@@ -34,18 +34,24 @@ type message struct {
 	sites []int32  // of the recipients
 	todo  []uint32 // the recipients of this pass, as indices into sites
 	again []uint32 // those of them that are deferred
+	rest  []uint32 // those that are to be looked at again at once when this pass is over
 	sent  []uint32 // delivered
 }
 
 // scheduler is what is compared.
 type scheduler interface {
-	room() bool
-	preferDeferred() bool
-	admit(now sched.Time, m *message, deferred bool)
+	take(now sched.Time, from intake) bool // looks at one more message, if it may
 	result(now sched.Time, entry uint64, ok bool)
 	next() (action, bool)
 	wakeAt() (sched.Time, bool)
 	tick(now sched.Time)
+}
+
+// intake is where mail comes from.
+type intake interface {
+	// either returns the next message of the preferred queue, or else of the
+	// other, and which it was; nil when there is none.
+	either(preferDeferred bool) (m *message, deferred bool)
 }
 
 // deferredQueue is where mail waits for its next attempt.
@@ -194,20 +200,17 @@ func (s *simulation) message(class int, sites []int32, created sched.Time) *mess
 func (s *simulation) feed() {
 	for {
 		s.act()
-		if !s.room() {
+		if !s.take(s.now, s) {
 			return
 		}
-		deferred := s.preferDeferred()
-		m := s.queued(deferred)
-		if m == nil {
-			deferred = !deferred
-			m = s.queued(deferred)
-		}
-		if m == nil {
-			return
-		}
-		s.admit(s.now, m, deferred)
 	}
+}
+
+func (s *simulation) either(deferred bool) (*message, bool) {
+	if m := s.queued(deferred); m != nil {
+		return m, deferred
+	}
+	return s.queued(!deferred), !deferred
 }
 
 func (s *simulation) queued(deferred bool) *message {
@@ -234,6 +237,9 @@ func (s *simulation) act() {
 			s.future.add(s.now.Add(took), event{done: a, began: s.now, ok: ok})
 		case a.suspend:
 			m.again = append(m.again, a.recipients...)
+		case len(m.rest) > 0:
+			m.todo, m.again, m.rest = append(m.again, m.rest...), nil, nil
+			s.later.lay(m)
 		case len(m.again) == 0:
 			delete(s.messages, m.id)
 		default:

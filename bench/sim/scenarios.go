@@ -16,16 +16,18 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{"day", "a day of 5,000 destinations and a million messages; 2 % slow, 2 % down for hours, 2 % black holes", day},
-	{"a", "one destination has 90 % of the mail and is down", downGiant},
-	{"b", "mailings of 100,000 recipients, over all destinations and to one, beside single messages", mailing},
+	{"a", "one destination has 90 % of the queue, 100,000 messages from the beginning on, and is down", downGiant},
+	{"b", "mailings of 100,000 recipients, over all destinations and to one, beside single messages, some of them for that one", mailing},
 	{"c", "a destination comes back after four hours with 50,000 waiting", comeback},
-	{"d", "a slow destination gets more than it can take", slowSite},
+	{"d", "a slow destination gets four times what it can take, for four hours", slowSite},
 	{"e", "4,000 black holes beside 1,000 healthy destinations", holes},
 }
 
-// begin returns a world whose sites all work.
+// begin returns a world whose sites all work. A part of a scenario has a part of
+// the active queue, so that it fills up as it would in the whole.
 func begin(seed uint64, scale float64, hours float64, n int, classes ...string) *world {
 	w := &world{seed: seed, limits: defaults, classes: classes, sites: make([]site, n), end: sched.Time(hours * scale * float64(time.Hour))}
+	w.limits.active = max(int(float64(w.limits.active)*min(scale, 1)), 500)
 	for i := range w.sites {
 		w.sites[i] = site{took: 500 * time.Millisecond, timeout: 30 * time.Second}
 	}
@@ -63,18 +65,22 @@ func day(seed uint64, scale float64) *world {
 
 func downGiant(seed uint64, scale float64) *world {
 	w := begin(seed, scale, 3, 1001, "healthy", "giant")
-	w.sites[0].from, w.sites[0].to = w.end/10, w.end
+	w.sites[0].to = w.end / 10 * 9
 	w.mail(0, 4, zipf(1, 1000))
 	w.mail(1, 36, even(0, 1))
+	for range int(100000 * min(scale, 1)) {
+		w.bulk = append(w.bulk, bulk{class: 1, deferred: true, sites: []int32{0}})
+	}
 	return w
 }
 
 func mailing(seed uint64, scale float64) *world {
-	w := begin(seed, scale, 1, 5000, "single", "mailing", "one domain")
-	w.mail(0, 20, zipf(0, 5000))
+	w := begin(seed, scale, 1, 5000, "single", "single, that domain", "mailing", "one domain")
+	w.mail(0, 20, zipf(1, 4999))
+	w.mail(1, 2, even(0, 1))
 	r, pick := rand.New(rand.NewPCG(seed, 99)), zipf(0, 5000)
 	n := int(100000 * min(scale, 1))
-	all, one := bulk{class: 1, at: w.end / 5}, bulk{class: 2, at: w.end / 2}
+	all, one := bulk{class: 2, at: w.end / 5}, bulk{class: 3, at: w.end / 2}
 	for range n {
 		all.sites = append(all.sites, pick(r))
 		one.sites = append(one.sites, 0)
@@ -95,7 +101,7 @@ func slowSite(seed uint64, scale float64) *world {
 	w := begin(seed, scale, 4, 1001, "healthy", "slow")
 	w.sites[0].took = 30 * time.Second
 	w.mail(0, 20, zipf(1, 1000))
-	w.mail(1, 1.2, even(0, 1))
+	w.mail(1, 2.7, even(0, 1))
 	return w
 }
 
