@@ -78,6 +78,8 @@ func settings(args []string, into map[string]any) error {
 			*p, err = strconv.Atoi(value)
 		case *time.Duration:
 			*p, err = duration(value)
+		case *uint64:
+			*p, err = strconv.ParseUint(value, 10, 64)
 		case *float64:
 			*p, err = strconv.ParseFloat(value, 64)
 		case *Feedback:
@@ -99,6 +101,9 @@ func duration(text string) (time.Duration, error) {
 	}
 	return time.ParseDuration(text)
 }
+
+// round rounds a time to a tenth of a second.
+func (t Time) round() Time { return Time(time.Duration(t).Round(100 * time.Millisecond)) }
 
 // seconds writes a time, without a unit when it is whole.
 func seconds(t Time) string {

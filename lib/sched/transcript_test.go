@@ -125,7 +125,7 @@ func actionLine(a Action) string {
 
 // do runs one command:
 //
-//	config active=N recipients=N
+//	config active=N recipients=N min=TIME max=TIME life=TIME bounce=TIME seed=N (of the Retry)
 //	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= retry= rate= pace= | gone]
 //	reload
 //	at TIME (seconds, or a duration) [off]
@@ -135,13 +135,16 @@ func actionLine(a Action) string {
 //	stepped (the clock)
 //	down TRANSPORT   up TRANSPORT   pause TRANSPORT
 //	withdraw ID   flush   restart (all mail is gone)   snapshot (its form on disk)
+//	retry KEY CREATED [null] (when a message deferred now is due, or that it expires)
 //	dests   why ID   room   wake   keep N (idle destinations)
 func (s *transcript) do(out *strings.Builder, words []string) error {
 	m := s.m
 	args := words[1:]
 	switch words[0] {
 	case "config":
-		return settings(args, map[string]any{"active": &s.cfg.ActiveLimit, "recipients": &s.cfg.RecipientLimit})
+		return settings(args, map[string]any{"active": &s.cfg.ActiveLimit, "recipients": &s.cfg.RecipientLimit,
+			"min": &s.cfg.Retry.MinBackoff, "max": &s.cfg.Retry.MaxBackoff,
+			"life": &s.cfg.Retry.Lifetime, "bounce": &s.cfg.Retry.BounceLifetime, "seed": &s.cfg.Retry.Seed})
 	case "transport":
 		if len(args) == 2 && args[1] == "gone" {
 			delete(s.cfg.Transports, args[0])
@@ -202,6 +205,19 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		snap, err := DecodeSnapshot(m.Snapshot(m.now).Encode())
 		s.m = New(s.cfg)
 		s.m.Restore(s.now, snap)
+		return err
+	case "retry":
+		key, err := strconv.ParseUint(args[0], 10, 64)
+		if err != nil {
+			return err
+		}
+		created, err := duration(args[1])
+		if retry := s.cfg.Retry; retry.Expired(Time(created), s.now, len(args) > 2) {
+			out.WriteString("expired\n")
+		} else {
+			at := retry.Next(Time(created), s.now, key)
+			fmt.Fprintf(out, "due at %s, in %v\n", seconds(at.round()), at.round().Sub(s.now))
+		}
 		return err
 	case "withdraw":
 		id, err := strconv.ParseUint(args[0], 10, 64)

@@ -9,6 +9,9 @@ import "postrider/lib/mail"
 // suspended is put before the reason of a dead destination, Postfix's text.
 const suspended = "delivery temporarily suspended: "
 
+// rounding is what three times a third may lack of one.
+const rounding = 1e-9
+
 // succeeded widens the window of a destination whose hop worked.
 func (m *Machine) succeeded(d *dest) {
 	m.changed()
@@ -45,7 +48,7 @@ func (m *Machine) failed(d *dest, reason mail.Status) {
 		m.rank(d, failing)
 	}
 	d.cohorts += 1 / float64(d.window)
-	if limit := d.trans.CohortLimit; limit > 0 && d.cohorts >= limit {
+	if limit := d.trans.CohortLimit; limit > 0 && d.cohorts >= limit-rounding {
 		d.dead = true
 		if d.died == 0 {
 			d.died = m.now
