@@ -20,6 +20,17 @@ func BenchmarkCost(b *testing.B) {
 }
 
 func cost(b *testing.B, active, destinations int) {
+	step := costs(active, destinations)
+	b.ReportAllocs()
+	before := processor(b)
+	for b.Loop() {
+		step()
+	}
+	b.ReportMetric(float64(processor(b)-before)/float64(b.N), "cpu-ns/op")
+}
+
+// costs returns one such step, warmed up.
+func costs(active, destinations int) (step func()) {
 	tr := stock()
 	tr.UnprovenShare = 50
 	m := New(Config{ActiveLimit: active, Transports: map[string]Transport{"smtp": tr}})
@@ -38,7 +49,7 @@ func cost(b *testing.B, active, destinations int) {
 	}
 	admit()
 	var hand []EntryID
-	step := func() {
+	step = func() {
 		for a, ok := m.Next(); ok; a, ok = m.Next() {
 			if a.Kind == Deliver {
 				hand = append(hand, a.Entry)
@@ -51,12 +62,7 @@ func cost(b *testing.B, active, destinations int) {
 	for range 2 * max(active, destinations) {
 		step()
 	}
-	b.ReportAllocs()
-	before := processor(b)
-	for b.Loop() {
-		step()
-	}
-	b.ReportMetric(float64(processor(b)-before)/float64(b.N), "cpu-ns/op")
+	return step
 }
 
 // processor returns the processor time that was used, with the garbage
