@@ -55,7 +55,7 @@ sim:
 	@mkdir -p build
 	@{ echo '# The scheduler beside Postfix'"'"'s'; echo; \
 	echo 'Written by `make sim`; see the comment of `bench/sim/main.go` and [doc/scheduler.md](../doc/scheduler.md).'; echo; \
-	echo '```'; go run ./bench/sim -recordings bench/sim/testdata; echo '```'; } >build/SIM.md && mv build/SIM.md bench/SIM.md
+	echo '```'; go run ./bench/sim --recordings bench/sim/testdata && echo '```'; } >build/SIM.md && mv build/SIM.md bench/SIM.md
 
 # The figures of doc/reliability.md: a million messages deferred for five simulated
 # days, about a quarter of an hour, 1.5 GB in /var/tmp.

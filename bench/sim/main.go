@@ -4,7 +4,7 @@
 // each class of mail the delay (median, 99 % and worst), what starved, attempts
 // that failed, and fairness among destinations, and says in which rows ours is worse.
 //
-//	go run ./bench/sim [-seed N] [-scale X] [-only day,a,b,c,d,e] [-recordings DIR]
+//	go run ./bench/sim [--seed N] [--scale X] [--only day,a,b,c,d,e] [--recordings DIR]
 //
 // That the model is Postfix is shown by recordings of Debian's qmgr (testdata,
 // made by bench/sim/record): given the same mail and the same destinations, it
