@@ -70,7 +70,7 @@ func (o *ours) consider(now sched.Time, x parked, from sched.Parking) {
 	m, todo := x.m, x.m.todo[:0]
 	var first sched.Recipient
 	for i, r := range m.todo {
-		if i >= sched.Slice { // of a large message only so many are looked at
+		if i >= o.m.Slice() { // of a large message only so many are looked at
 			todo = append(todo, m.todo[i:]...)
 			break
 		}
