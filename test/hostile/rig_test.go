@@ -260,9 +260,8 @@ func (f *traffic) judge() {
 
 // usage is what a process has used.
 type usage struct {
-	cpu       time.Duration
-	fds, rss  int // rss in KiB
-	processes int
+	cpu      time.Duration
+	fds, rss int // rss in KiB
 }
 
 func use(t *testing.T, i *instance.Instance, program string) usage {
