@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -111,6 +112,9 @@ By %s%s%s (%s, %d rounds in turns) on %s, commit %s.
 		if k.missing() {
 			fmt.Fprintf(&b, "- %s is not installed here and was left out.\n", k.name)
 		}
+	}
+	if busy, _ := strconv.ParseFloat(before, 64); busy > float64(runtime.NumCPU())/2 {
+		fmt.Fprintf(&b, "\n**The machine was busy with other work**: processor times and counts hold, rates and latencies do not.\n")
 	}
 	if failed {
 		fmt.Fprintf(&b, "\n**The run FAILED**: %s\n", strings.Join(failures, "; "))

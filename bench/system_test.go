@@ -48,15 +48,6 @@ var kinds = []kind{
 	{"Postfix tuned", noPostfix, func(t *testing.T, s setting) system { return startPostfix(t, s, tuned) }},
 }
 
-func kindOf(name string) kind {
-	for _, k := range kinds {
-		if k.name == name {
-			return k
-		}
-	}
-	panic(name)
-}
-
 // postrider is ours.
 type postrider struct {
 	*instance.Instance
