@@ -31,16 +31,16 @@ type cache struct {
 	entries map[key]*entry
 }
 
-// get returns what is kept under k, or what ask finds. The question goes on when a
+// get returns what is kept under k, or what ask finds, and until when that is kept. The question goes on when a
 // caller gives up, since others may wait for it and the answer is worth keeping.
 // The only error is that of ctx.
-func (c *cache) get(ctx context.Context, k key, ask func(context.Context) (*answer, uint32)) (*answer, error) {
+func (c *cache) get(ctx context.Context, k key, ask func(context.Context) (*answer, uint32)) (*answer, time.Time, error) {
 	c.mu.Lock()
 	e := c.entries[k]
 	if e != nil && e.a != nil {
 		if time.Now().Before(e.until) {
 			c.mu.Unlock()
-			return e.a, nil
+			return e.a, e.until, nil
 		}
 		e = nil
 	}
@@ -53,9 +53,9 @@ func (c *cache) get(ctx context.Context, k key, ask func(context.Context) (*answ
 	c.mu.Unlock()
 	select {
 	case <-e.done:
-		return e.a, nil
+		return e.a, e.until, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, time.Time{}, ctx.Err()
 	}
 }
 

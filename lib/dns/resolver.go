@@ -49,6 +49,7 @@ const (
 	ednsSize   = 1232    // largest UDP answer asked for (DNS flag day 2020)
 	maxTTL     = 1 << 12 // seconds that an answer is kept at most
 	maxNegTTL  = 300     // the same for "does not exist"
+	minTTL     = 5       // and how long at least, so that who waited for an answer finds it
 )
 
 // Resolver asks name servers and remembers the answers for as long as they allow.
@@ -138,7 +139,10 @@ func (r *Resolver) lookup(ctx context.Context, asked string, qtype uint16) (*ans
 		return nil, badName(asked)
 	}
 	k := key{name, qtype}
-	a, err := r.cache.get(ctx, k, func(ctx context.Context) (*answer, uint32) { return r.resolve(ctx, name, qtype) })
+	a, until, err := r.cache.get(ctx, k, func(ctx context.Context) (*answer, uint32) { return r.resolve(ctx, name, qtype) })
+	if v, ok := ctx.Value(validityKey{}).(*Validity); ok && err == nil {
+		v.note(until)
+	}
 	switch {
 	case err != nil: // our caller gave up
 		return nil, temporary(asked, dns.TypeToString[qtype])

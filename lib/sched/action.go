@@ -33,6 +33,9 @@ const (
 	// Notice says that the time has come that Message.Notice names, and that
 	// Recipients of Msg wait. They go on waiting.
 	Notice
+	// Resolve asks to look up the addresses of NextHop, by the program of Transport.
+	// Resolved ends it, for the list of Transport and Name.
+	Resolve
 )
 
 // Action is one thing to do. Fields that its kind does not name are zero.
@@ -42,6 +45,7 @@ type Action struct {
 	Kind       Kind
 	Entry      EntryID     // Deliver
 	Msg        MsgID       // all
+	Name       string      // Resolve
 	Transport  string      // all but MessageDone and Refill
 	NextHop    string      // the same
 	Recipients []uint32    // the same

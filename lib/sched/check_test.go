@@ -20,7 +20,7 @@ func check(t testing.TB, m *Machine) {
 			for l := range d.lanes {
 				n := d.lanes[l].todo.n
 				todo += n
-				should := n > 0 && !d.dead && !d.resting && d.curbed.in == nil && d.busy < d.window
+				should := n > 0 && !d.dead && !d.resting && d.curbed.in == nil && d.named() && d.busy < d.window
 				bad(should == (d.lanes[l].ring.in == &d.rings()[l]), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
 				bad(should == (d.lanes[l].ring.in != nil), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
 			}
@@ -31,6 +31,8 @@ func check(t testing.TB, m *Machine) {
 			bad(!d.dead || d.alarm.at == d.revival, "%s:%s: dead, and the alarm is not for its revival", name, key)
 			bad(!d.resting || d.dead || d.alarm.at == d.rested, "%s:%s: resting, and the alarm is not for the end", name, key)
 			parking += checkParked(bad, d)
+			seeks := !d.named() && !d.name.asked && !d.dead && todo > 0
+			bad(seeks == (d.name.waiting.in != nil), "%s:%s: its name is to be looked up %v, should be %v", name, key, !seeks, seeks)
 			if d.rank != proven {
 				unproven += d.busy
 			}

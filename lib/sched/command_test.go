@@ -74,6 +74,8 @@ func settings(args []string, into map[string]any) error {
 		name, value, _ := strings.Cut(a, "=")
 		var err error
 		switch p := into[name].(type) {
+		case *bool:
+			*p, err = strconv.ParseBool(value)
 		case *int:
 			*p, err = strconv.Atoi(value)
 		case *time.Duration:

@@ -8,6 +8,7 @@ type Config struct {
 	ActiveLimit    int // qmgr_message_active_limit: messages in memory
 	RecipientLimit int // qmgr_message_recipient_limit: recipients in memory; raised to ActiveLimit
 	Retry          Retry
+	ResolveSlots   int                  // names looked up at once, for all transports; 0 is no limit
 	Transports     map[string]Transport // by the service name of master.cf
 }
 
@@ -22,6 +23,7 @@ type Transport struct {
 	NegativeFeedback   Feedback      // destination_concurrency_negative_feedback
 	CohortLimit        float64       // destination_concurrency_failed_cohort_limit; 0: no destination ever dies
 	RetryTime          time.Duration // transport_retry_time
+	Resolves           bool          // its program looks names up when Resolve asks for it
 
 	// UnprovenShare is unproven_destination_share: how much of Slots, in percent,
 	// the destinations without a recent success may hold together; 0 is no limit.

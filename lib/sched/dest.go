@@ -52,14 +52,15 @@ type dest struct {
 	revival          Time        // when it is dead: of its probe
 	resting          bool        // by DestinationRateDelay
 	rested           Time        // when resting: the end of it
-	alarm            timer       // for revival when it is dead, else for rested
-	tried            bool        // since the start, or since the clock was stepped
-	messages, held   int         // of messages in the active queue, and their recipients here
-	parked           int         // messages of its parked list
-	parkSeq          uint64      // when it last gave one
-	spotIn           *parkHeap   // where it stands while parked > 0
-	spot             int         // its index there
-	admission        uint64      // the Admit that order and share belong to
+	name             nameState
+	alarm            timer     // for revival when it is dead, else for rested
+	tried            bool      // since the start, or since the clock was stepped
+	messages, held   int       // of messages in the active queue, and their recipients here
+	parked           int       // messages of its parked list
+	parkSeq          uint64    // when it last gave one
+	spotIn           *parkHeap // where it stands while parked > 0
+	spot             int       // its index there
+	admission        uint64    // the Admit that order and share belong to
 	order, share     int
 }
 
@@ -91,14 +92,15 @@ func (m *Machine) dest(t *transport, r *Recipient) *dest {
 		d = newDest(t, key, r.NextHop)
 	}
 	if d.nextHop == "" { // restored from a snapshot
-		d.nextHop = r.NextHop
+		d.nextHop, d.name.plain = r.NextHop, literal(r.NextHop)
 	}
 	return d
 }
 
 func newDest(t *transport, key, nextHop string) *dest {
 	d := &dest{trans: t, key: key, nextHop: nextHop, rank: fresh, window: t.initial()}
-	d.waiting.of, d.idle.of, d.curbed.of, d.alarm.dest = d, d, d, d
+	d.waiting.of, d.idle.of, d.curbed.of, d.name.waiting.of, d.alarm.dest = d, d, d, d, d
+	d.name.plain = literal(nextHop)
 	for l := range d.lanes {
 		d.lanes[l].dest = d
 		d.lanes[l].ring.of = &d.lanes[l]
@@ -111,13 +113,14 @@ func newDest(t *transport, key, nextHop string) *dest {
 // of the others. It follows every change of todo, busy, window, dead, resting or
 // curbed; the caller settles the transport.
 func (d *dest) settle() {
-	open := !d.dead && !d.resting && d.curbed.in == nil && d.busy < d.window
+	open := !d.dead && !d.resting && d.named() && d.curbed.in == nil && d.busy < d.window
 	rings := d.rings()
 	for l := range d.lanes {
 		rings[l].member(&d.lanes[l].ring, open && d.lanes[l].todo.n > 0)
 	}
 	d.trans.waiting.member(&d.waiting, d.todo > 0)
 	d.repark()
+	d.seek()
 }
 
 // take starts the oldest entry of the lane that is next. d must be open and
@@ -167,5 +170,6 @@ func (m *Machine) changed() { m.changes++ }
 func (m *Machine) forget(d *dest) {
 	m.timers.clear(&d.alarm)
 	d.idle.leave()
+	d.name.waiting.leave()
 	delete(d.trans.dests, d.key)
 }

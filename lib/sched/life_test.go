@@ -46,6 +46,8 @@ func (l *life) drain() {
 			l.order = append(l.order, a.Entry)
 		case Suspend, Expire:
 			l.gone(a.Msg, a.Recipients)
+		case Resolve:
+			l.m.Resolved(l.now, Parking{a.Transport, a.Name}, l.now+Time(l.r.IntN(40)), l.r.IntN(3) == 0)
 		case Notice:
 			for _, i := range a.Recipients {
 				if !l.left[a.Msg][i] {
@@ -70,7 +72,7 @@ func (l *life) drain() {
 	for _, t := range l.m.transports {
 		for _, d := range t.dests {
 			full := d.curbed.in != nil || t.unproven() > 0 && d.rank != proven && t.unprovenBusy >= t.unproven()
-			if t.state == up && !t.paced && !full && !d.resting && d.todo > 0 && d.busy < d.window && (t.Slots == 0 || t.busy < t.Slots) {
+			if t.state == up && !t.paced && !full && !d.resting && d.named() && d.todo > 0 && d.busy < d.window && (t.Slots == 0 || t.busy < t.Slots) {
 				l.t.Fatalf("%s:%s waits for nothing", t.name, d.key)
 			}
 		}

@@ -23,6 +23,7 @@ type Machine struct {
 	ready       list[transport] // transports that can start a delivery now
 	parkers     list[transport] // those with parked mail
 	parkedDests int
+	names       naming
 	parkSeq     uint64
 	timers      timers
 	idle        list[dest] // destinations without mail, longest unused first
@@ -61,7 +62,7 @@ func (m *Machine) SetConfig(now Time, cfg Config) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Transports)) {
 		c, t := cfg.Transports[name], m.transports[name]
 		if t == nil {
-			t = newTransport(name)
+			t = m.newTransport(name)
 			m.transports[name] = t
 		}
 		if t.state == unknown {
@@ -162,11 +163,14 @@ func (m *Machine) Next() (Action, bool) {
 	if a, ok := m.out.take(); ok {
 		return a, true
 	}
+	if a, ok := m.resolve(); ok {
+		return a, true
+	}
 	var e *entry
 	for e == nil {
 		t := m.ready.rotate()
 		if t == nil {
-			return Action{}, false
+			return m.resolve() // take may have found that a name is out of date
 		}
 		e = m.take(t)
 		m.settle(t)

@@ -110,7 +110,7 @@ func (l *life) randomTransports() {
 			Slots: l.r.IntN(6), InitialConcurrency: l.r.IntN(4), ConcurrencyLimit: l.r.IntN(5), RecipientLimit: l.r.IntN(4),
 			PositiveFeedback: Feedback{amount: l.r.Float64(), by: divisor(l.r.IntN(3))},
 			NegativeFeedback: Feedback{amount: l.r.Float64(), by: divisor(l.r.IntN(3))},
-			CohortLimit:      float64(l.r.IntN(3)), RetryTime: time.Duration(l.r.IntN(100)), UnprovenShare: l.r.IntN(120),
+			Resolves:         l.r.IntN(2) == 0, CohortLimit: float64(l.r.IntN(3)), RetryTime: time.Duration(l.r.IntN(100)), UnprovenShare: l.r.IntN(120),
 			DestinationRateDelay: time.Duration(max(l.r.IntN(30)-20, 0)), TransportRateDelay: time.Duration(max(l.r.IntN(30)-25, 0)),
 		}
 	}

@@ -112,6 +112,8 @@ func actionLine(a Action) string {
 		return fmt.Sprintf("suspend m%d %s:%s %v %s %s", a.Msg, a.Transport, a.NextHop, a.Recipients, a.Reason.DSN, a.Reason.Text)
 	}
 	switch a.Kind {
+	case Resolve:
+		return fmt.Sprintf("resolve %s:%s", a.Transport, a.NextHop)
 	case Expire:
 		return fmt.Sprintf("expire m%d %s:%s %v", a.Msg, a.Transport, a.NextHop, a.Recipients)
 	case Notice:
@@ -132,6 +134,7 @@ func actionLine(a Action) string {
 //	admit ID [deferred] [flush] [more] [expire@TIME] [notice@TIME] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
 //	offer ID ... (it is parked when its first destination is full)   unpark (all that may be admitted)
 //	ok ENTRY...   fail ENTRY...   return ENTRY...
+//	resolved TRANSPORT:NEXTHOP TIME   unresolvable TRANSPORT:NEXTHOP TIME (until when the answer holds)
 //	stepped (the clock)
 //	down TRANSPORT   up TRANSPORT   pause TRANSPORT
 //	withdraw ID   flush   restart (all mail is gone)   snapshot (its form on disk)
@@ -142,7 +145,7 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 	args := words[1:]
 	switch words[0] {
 	case "config":
-		return settings(args, map[string]any{"active": &s.cfg.ActiveLimit, "recipients": &s.cfg.RecipientLimit,
+		return settings(args, map[string]any{"resolving": &s.cfg.ResolveSlots, "active": &s.cfg.ActiveLimit, "recipients": &s.cfg.RecipientLimit,
 			"min": &s.cfg.Retry.MinBackoff, "max": &s.cfg.Retry.MaxBackoff,
 			"life": &s.cfg.Retry.Lifetime, "bounce": &s.cfg.Retry.BounceLifetime, "seed": &s.cfg.Retry.Seed})
 	case "transport":
@@ -153,7 +156,7 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		c := stock()
 		err := settings(args[1:], map[string]any{"slots": &c.Slots, "initial": &c.InitialConcurrency,
 			"limit": &c.ConcurrencyLimit, "rcpts": &c.RecipientLimit, "pos": &c.PositiveFeedback,
-			"neg": &c.NegativeFeedback, "cohort": &c.CohortLimit, "share": &c.UnprovenShare,
+			"neg": &c.NegativeFeedback, "names": &c.Resolves, "cohort": &c.CohortLimit, "share": &c.UnprovenShare,
 			"retry": &c.RetryTime, "rate": &c.DestinationRateDelay, "pace": &c.TransportRateDelay})
 		s.cfg.Transports[args[0]] = c
 		return err
@@ -197,6 +200,11 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		m.TransportPause(s.now, args[0])
 	case "flush":
 		m.Flush(s.now)
+	case "resolved", "unresolvable":
+		t, n, _ := strings.Cut(args[0], ":")
+		d, err := duration(args[1])
+		m.Resolved(s.now, Parking{t, n}, Time(d), words[0] == "unresolvable")
+		return err
 	case "stepped":
 		m.Stepped(s.now)
 	case "snapshot":

@@ -24,6 +24,7 @@ type transport struct {
 	turn    [ranks]int               // the lane of each that is next
 	starts  uint64                   // of the fresh while slots were short
 	ready   node[transport]
+	names   *naming // of the Machine
 
 	messages, held int                 // of messages in the active queue, and their recipients here
 	parked         [ranks + 1]parkHeap // destinations with parked mail, by rank, and the dead
@@ -46,8 +47,8 @@ const (
 	down                 // suspend. TransportUp, TransportPause, a flush and RetryTime leave it.
 )
 
-func newTransport(name string) *transport {
-	t := &transport{name: name, dests: map[string]*dest{}}
+func (m *Machine) newTransport(name string) *transport {
+	t := &transport{name: name, dests: map[string]*dest{}, names: &m.names}
 	t.alarm.trans = t
 	t.ready.of, t.parker.of = t, t
 	return t
@@ -143,7 +144,7 @@ func (m *Machine) take(t *transport) *entry {
 			d = ring.last.of.dest
 		}
 	}
-	if !m.mayStart(d) {
+	if m.nameless(d) || !m.mayStart(d) {
 		return nil
 	}
 	if ring.first.of.dest == d {

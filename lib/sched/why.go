@@ -18,6 +18,7 @@ const (
 	ForWindow              // its destination has as many deliveries as its window allows
 	ForRate                // its destination rests for destination_rate_delay
 	ForAgent               // its transport is paused
+	ForName                // the addresses of its destination are being looked up
 )
 
 func (c Cause) String() string {
@@ -25,7 +26,7 @@ func (c Cause) String() string {
 		"in hand", "waiting for its turn", "waiting for a delivery slot for unproven destinations",
 		"waiting for a delivery slot of the transport", "waiting for the rate delay of the transport",
 		"waiting for a connection to the destination", "waiting for the rate delay of the destination",
-		"waiting for the delivery agent",
+		"waiting for the delivery agent", "waiting for the addresses of the destination",
 	}[c]
 }
 
@@ -116,6 +117,8 @@ func (m *Machine) why(e *entry) Waiting {
 		w.Cause = InHand
 	case t.state == paused:
 		w.Cause = ForAgent
+	case !d.named():
+		w.Cause = ForName
 	case d.resting:
 		w.Cause, w.Until = ForRate, d.rested
 		set(t.name+"_destination_rate_delay", t.DestinationRateDelay.String())
