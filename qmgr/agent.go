@@ -41,6 +41,8 @@ type outgoing struct {
 	req *proto.Deliver
 	msg *spool.Message
 	ack []proto.DeliveryID
+
+	resolve *proto.Resolve
 }
 
 // connect greets an agent and then reads what it reports, in a goroutine of its
@@ -74,25 +76,36 @@ func (m *manager) connect(name string, sock *net.UnixConn) {
 func (a *agent) read() error {
 	for {
 		var batch []proto.Result
+		var names []proto.Resolved
 		for {
 			f, err := a.conn.Next()
 			if err != nil {
 				return err
 			}
 			f.CloseFDs()
-			var r proto.Result
-			if f.Type != proto.TypeResult {
-				return fmt.Errorf("frame type %d from %s: %w", f.Type, a.name, ipc.ErrFrame)
+			switch f.Type {
+			case proto.TypeResult:
+				var r proto.Result
+				err = r.Decode(f.Payload)
+				batch = append(batch, r)
+			case proto.TypeResolved:
+				var r proto.Resolved
+				err = r.Decode(f.Payload)
+				names = append(names, r)
+			default:
+				err = fmt.Errorf("frame type %d from %s: %w", f.Type, a.name, ipc.ErrFrame)
 			}
-			if err := r.Decode(f.Payload); err != nil {
+			if err != nil {
 				return err
 			}
-			batch = append(batch, r)
 			if !a.conn.Buffered() {
 				break
 			}
 		}
-		a.m.post(func() { a.m.results(a, batch) })
+		a.m.post(func() {
+			a.m.resolved(a, names)
+			a.m.results(a, batch)
+		})
 	}
 }
 
@@ -130,6 +143,10 @@ func (a *agent) write() {
 		a.mu.Unlock()
 		for i := range batch {
 			o := &batch[i]
+			if o.resolve != nil {
+				a.conn.Send(proto.TypeResolve, o.resolve)
+				continue
+			}
 			if o.ack != nil {
 				a.conn.Send(proto.TypeAck, &proto.Ack{IDs: o.ack}) // a failure is heard by read
 				continue

@@ -45,6 +45,10 @@ func (m *manager) dispatch() {
 		if !ok {
 			return
 		}
+		if a.Kind == sched.Resolve {
+			m.lookUp(a)
+			continue
+		}
 		msg := m.active[a.Msg]
 		if msg == nil {
 			continue

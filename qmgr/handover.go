@@ -76,6 +76,7 @@ func (m *manager) agentUp(a *agent, hello *proto.AgentHello) {
 		m.aloneUp(a)
 		return
 	}
+	m.namesUp(a)
 	m.gate(a.program)
 }
 
@@ -123,6 +124,7 @@ func (m *manager) agentDown(a *agent, err error) {
 	}
 	delete(m.agents, a.name)
 	delete(m.acks, a)
+	m.namesDown(a)
 	m.gate(a.program)
 	m.mourn(a, m.inHandOf(a))
 }

@@ -84,7 +84,7 @@ func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) 
 		d: d, log: log, errlog: log.Named(name + "/error"), dislog: log.Named(name + "/discard"),
 		events: make(chan func(), 64), set: set, epoch: newEpoch(), machine: sched.New(set.sched),
 		active: map[sched.MsgID]*message{}, byRef: map[slot.Ref]*message{}, inHand: map[sched.EntryID]*delivery{},
-		agents: map[string]*agent{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]early{},
+		agents: map[string]*agent{}, lookups: map[uint64]*lookup{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]early{},
 		held: map[slot.Ref][]*delivery{}, foreign: map[proto.DeliveryID]*delivery{}, lost: map[dead][]*delivery{}, known: map[string]bool{}, newest: map[string]*net.UnixConn{},
 		asides: map[string]*aside{}, deaths: map[uint64]proto.Died{}, unjudged: map[uint64][]loss{}, verdict: verdictTime,
 		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
@@ -131,6 +131,11 @@ func (m *manager) reload() {
 	for name := range set.sched.Transports {
 		if _, ok := known[name]; !ok && !m.able(set.program(name)) {
 			m.machine.TransportPause(m.now(), name)
+		}
+	}
+	for name, t := range set.sched.Transports {
+		if t.Resolves { // the program reads the configuration anew, too
+			m.machine.Unresolved(m.now(), name)
 		}
 	}
 	if rerouted {

@@ -60,16 +60,18 @@ type manager struct {
 	deleted   map[slot.Ref]bool // deleted while parked or due
 	bumped    map[slot.Ref]bool // to be tried whatever is known of their destinations
 
-	epoch   uint64 // tells our deliveries from those of an earlier qmgr
-	inHand  map[sched.EntryID]*delivery
-	stalled *sched.Action // a delivery that waits for log space
-	agents  map[string]*agent
-	acks    map[*agent][]proto.DeliveryID
-	foreign map[proto.DeliveryID]*delivery // in hand since an earlier qmgr
-	held    map[slot.Ref][]*delivery       // the same, by message
-	early   map[slot.Ref][]early           // results of those from before we had the message open
-	swept   time.Time                      // when early was last looked through
-	lost    map[dead][]*delivery           // what a dead bounce or local had in hand, until cleanup is drained
+	epoch      uint64 // tells our deliveries from those of an earlier qmgr
+	inHand     map[sched.EntryID]*delivery
+	stalled    *sched.Action // a delivery that waits for log space
+	agents     map[string]*agent
+	lookups    map[uint64]*lookup
+	lastLookup uint64
+	acks       map[*agent][]proto.DeliveryID
+	foreign    map[proto.DeliveryID]*delivery // in hand since an earlier qmgr
+	held       map[slot.Ref][]*delivery       // the same, by message
+	early      map[slot.Ref][]early           // results of those from before we had the message open
+	swept      time.Time                      // when early was last looked through
+	lost       map[dead][]*delivery           // what a dead bounce or local had in hand, until cleanup is drained
 
 	records   *records              // what was read when a qmgr died
 	asides    map[string]*aside     // suspect deliveries, by program

@@ -53,6 +53,7 @@ func readSettings(c *config.Config) (settings, error) {
 		split:        address.Splitter(c),
 	}
 	s.sched = sched.Config{
+		ResolveSlots:   resolveSlots,
 		ActiveLimit:    c.Int("qmgr_message_active_limit"),
 		RecipientLimit: c.Int("qmgr_message_recipient_limit"),
 		Retry: sched.Retry{
@@ -106,6 +107,7 @@ func transport(c *config.Config, v config.Service) (sched.Transport, error) {
 	}
 	if served[v.Command] == "smtp" { // mailboxes of this machine need no proof
 		t.UnprovenShare = c.Int("unproven_destination_share")
+		t.Resolves = true
 	}
 	if t.RecipientLimit <= 0 || t.RecipientLimit > recipientsMax {
 		t.RecipientLimit = recipientsMax

@@ -151,6 +151,8 @@ func (m *manager) handOf(w *sched.Waiting, wall func(time.Time) time.Time) proto
 		default: // it died; what it had done is being found out
 			out.For, out.Who = proto.WaitAgent, m.set.program(w.Transport)
 		}
+	case sched.ForName:
+		out.For, out.Who = proto.WaitResolve, w.NextHop
 	case sched.ForAgent:
 		out.For, out.Who = proto.WaitAgent, m.set.program(w.Transport)
 		switch {

@@ -11,6 +11,7 @@
 //	live.go      every session there is, to end its wait at a stop
 //	target.go    from a next hop to addresses
 //	settings.go  the parameters of a service
+//	lookup.go    names of next hops, looked up before their deliveries
 //	names.go     names of smtpd's clients, which smtpd cannot look up
 //	texts.go     Postfix's words for what went wrong
 //
@@ -42,8 +43,9 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	c.env.Store(newEnvironment(d))
 	a := agent.New(agent.Options{
 		Program: "smtp", Number: d.Number, Of: d.Of,
-		Limit: func(service string) int { return c.env.Load().service(service).maxProc },
-		Warnf: d.Log.Warnf,
+		Limit:   func(service string) int { return c.env.Load().service(service).maxProc },
+		Warnf:   d.Log.Warnf,
+		Resolve: c.lookUp,
 	}, c.deliver)
 	d.Talk(map[string]func(*net.UnixConn){
 		"qmgr":  a.Partner,

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"postrider/lib/crash"
 	"postrider/lib/ipc"
@@ -34,6 +35,10 @@ type Options struct {
 	// Limit is how many deliveries of a service of master.cf may run at once
 	// (maxproc); 0 is no limit. It is asked at each delivery, so a reload tells.
 	Limit func(service string) int
+	// Resolve looks up the addresses of a next hop, so that deliveries find them in
+	// the agent's cache, and returns how long they do; failed says that no answer
+	// could be had. nil: nothing needs looking up.
+	Resolve func(ctx context.Context, service, nextHop string) (holds time.Duration, failed bool)
 	// Warnf tells the operator of what went wrong inside, one line.
 	Warnf func(format string, args ...any)
 }
@@ -130,6 +135,13 @@ func (a *Agent) converse(sock *net.UnixConn, c *ipc.Conn) error {
 				return err
 			}
 			a.take(r)
+		case proto.TypeResolve:
+			f.CloseFDs()
+			var q proto.Resolve
+			if err := q.Decode(f.Payload); err != nil {
+				return err
+			}
+			go a.resolve(c, &q)
 		case proto.TypeAck:
 			f.CloseFDs()
 			if err := ack.Decode(f.Payload); err != nil {
@@ -141,6 +153,24 @@ func (a *Agent) converse(sock *net.UnixConn, c *ipc.Conn) error {
 			return fmt.Errorf("agent: frame of type %d from qmgr: %w", f.Type, ipc.ErrFrame)
 		}
 	}
+}
+
+// resolve answers one question for the addresses of a next hop. qmgr bounds how many
+// there are at once.
+func (a *Agent) resolve(c *ipc.Conn, q *proto.Resolve) {
+	r := proto.Resolved{Seq: q.Seq, Holds: time.Hour}
+	if a.opt.Resolve != nil {
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					a.opt.Warnf("panic while looking up %q: %v: %s", q.NextHop, p, debug.Stack())
+					r.Holds, r.Failed = time.Second, true
+				}
+			}()
+			r.Holds, r.Failed = a.opt.Resolve(a.ctx, q.Service, q.NextHop)
+		}()
+	}
+	c.Send(proto.TypeResolved, &r) // whoever reads hears of a lost connection
 }
 
 // greet names everything in hand and sends the results of what is done already.

@@ -62,10 +62,7 @@ func (c *cache) get(ctx context.Context, k key, ask func(context.Context) (*answ
 func (c *cache) fill(ctx context.Context, k key, e *entry, ask func(context.Context) (*answer, uint32)) {
 	a, ttl := guard(ctx, k, ask)
 	c.mu.Lock()
-	e.a, e.until = a, time.Now().Add(time.Duration(ttl)*time.Second)
-	if ttl == 0 && c.entries[k] == e {
-		delete(c.entries, k)
-	}
+	e.a, e.until = a, time.Now().Add(time.Duration(max(ttl, minTTL))*time.Second)
 	c.mu.Unlock()
 	close(e.done)
 }

@@ -187,7 +187,7 @@ func sentence(w *proto.Wait, id string) string {
 	case proto.WaitResult:
 		return "in hand: " + w.Who + " is delivering it"
 	case proto.WaitResolve:
-		return "waits for the answer where it goes (" + w.Who + ")"
+		return "waits for the addresses of " + w.Who + ", which are being looked up"
 	case proto.WaitLog:
 		return "waits for room in the log of the queue: is the disk full?"
 	case proto.WaitActive:

@@ -19,9 +19,11 @@ const (
 
 // Frame types of the deliver conversation.
 const (
-	TypeDeliver = iota + 1 // qmgr: Deliver, with a descriptor when Inline is false
-	TypeAck                // qmgr: Ack
-	TypeResult             // agent: Result
+	TypeDeliver  = iota + 1 // qmgr: Deliver, with a descriptor when Inline is false
+	TypeAck                 // qmgr: Ack
+	TypeResult              // agent: Result
+	TypeResolve             // qmgr: Resolve
+	TypeResolved            // agent: Resolved
 )
 
 // DeliveryID names a delivery among all that were ever asked for: Epoch is drawn at
