@@ -115,7 +115,7 @@ func TestFlushBounded(t *testing.T) {
 	}
 	wrote := fs.bytes.Load() - bytes
 	t.Logf("a flush of %d messages for a blocked destination wrote %d bytes", mails, wrote)
-	if wrote > 64<<10 {
+	if wrote > 100*mails { // state records would be some 450 bytes each
 		t.Errorf("%d bytes written", wrote)
 	}
 

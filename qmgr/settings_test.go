@@ -44,9 +44,9 @@ func TestSettings(t *testing.T) {
 
 	s := read("")
 	stock := sched.Transport{Slots: 100, InitialConcurrency: 5, ConcurrencyLimit: 20, RecipientLimit: 50,
-		PositiveFeedback: feedback("1"), NegativeFeedback: feedback("1"), CohortLimit: 1, RetryTime: time.Minute, UnprovenShare: 50}
+		PositiveFeedback: feedback("1"), NegativeFeedback: feedback("1"), CohortLimit: 1, RetryTime: time.Minute, UnprovenShare: 50, Resolves: true}
 	local := stock
-	local.ConcurrencyLimit, local.RecipientLimit, local.UnprovenShare = 2, 1, 0
+	local.ConcurrencyLimit, local.RecipientLimit, local.UnprovenShare, local.Resolves = 2, 1, 0, false
 	if got := s.sched.Transports["smtp"]; !reflect.DeepEqual(got, stock) {
 		t.Errorf("smtp: %+v, want %+v", got, stock)
 	}
