@@ -227,14 +227,36 @@ func (m *manager) drained(j *journal, d *proto.Drained) {
 // tailAll reads the journal as far as it is durable, filing what is too much for
 // memory. False when that cannot be done now.
 func (m *manager) tailAll() bool {
-	for {
+	for batch := 1; ; batch++ {
 		switch n, err := m.tail(); {
 		case err != nil:
 			return false
 		case n == 0:
 			return true
 		}
-		m.spill()
+		if m.spill(); batch%tailWrite == 0 {
+			m.catchUp()
+		}
+	}
+}
+
+// tailWrite is after how many batches of a long journal what was decided is written, so
+// that it does not pile up in memory (S7).
+const tailWrite = 64
+
+// catchUp waits until what was logged so far is written, unless the disk does not take
+// it: then it stays in memory.
+func (m *manager) catchUp() {
+	written := false
+	m.spool.Written(func() { written = true })
+	m.spool.Commit()
+	for late := time.After(time.Second); !written; {
+		select {
+		case f := <-m.spool.Events():
+			f()
+		case <-late:
+			return
+		}
 	}
 }
 
