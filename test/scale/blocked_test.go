@@ -49,6 +49,13 @@ func blocked(t *testing.T, kind, nextHop string) {
 	t.Run("new", func(t *testing.T) {
 		w := system(func() time.Time { return time.Time{} })
 		w.Start()
+		begin := time.Now()
+		f, stop := w.healthy("first", 10)
+		first := w.until("the first single message", time.Minute, func() bool { return f.Arrived() > 0 })
+		stop()
+		record(t, "start with 1,000,000 that qmgr has not seen, all for a destination "+kind+": first delivery of another", "", true, "%.1f s; qmgr %d MB at most",
+			first.Seconds(), Peak(w.PID("qmgr")))
+		f.Times(begin, time.Now(), 20*time.Second)
 		w.beside(kind + ", new")
 		w.Kill()
 	})

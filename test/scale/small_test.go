@@ -72,10 +72,10 @@ func TestHolesSmall(t *testing.T) {
 	}
 }
 
-// TestBlockedSmall: ten thousand messages for one destination that takes connections and
+// TestSilentSmall: ten thousand messages for one destination that takes connections and
 // never greets, twenty times as many as may be active, keep nobody else waiting: neither
 // when they are new nor when they are flushed.
-func TestBlockedSmall(t *testing.T) {
+func TestSilentSmall(t *testing.T) {
 	w := newWorld(t, "smtp:[127.200.0.1]:2627", "qmgr_message_active_limit = 500")
 	var silent Silent
 	silent.Listen(t, "127.200.0.1:2627")
