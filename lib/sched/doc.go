@@ -94,4 +94,16 @@
 // RecipientLimit recipients. Room says how many messages fit, Prefer which
 // queue is to give the next one: incoming and deferred in turn. (Postfix starves
 // deferred mail while its active queue stays full; here the turns always hold.)
+// Full says that a destination holds its share: then its mail is parked by the
+// caller, and Unpark says from which list the next message comes (park.go).
+//
+// # Names
+//
+// A destination whose name has to be looked up starts nothing before it is; that
+// is a job with slots of its own (names.go).
+//
+// # Expiry
+//
+// A message that waits too long is given back by a timer of its own, if its
+// destination was tried (expire.go).
 package sched
