@@ -51,9 +51,6 @@ func LoadParked(b []byte) Parked {
 // New says whether p was never deferred, so that it has no state record.
 func (p Parked) New() bool { return p.new }
 
-// place is where the state record of deferred mail is.
-func (p Parked) place() place { return place{p.file, p.slot} }
-
 // waiting is what is known of parked mail without a state record.
 type waiting struct {
 	at    int64 // offset of its record
