@@ -30,7 +30,7 @@ LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.D
 all:
 	@mkdir -p bin
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
-	@ln -sf master bin/postrider
+	@for p in postrider $(DAEMONS); do ln -sf master bin/$$p || exit 1; done
 	@ln -sf sendmail bin/mailq
 	@ln -sf sendmail bin/newaliases
 
@@ -83,8 +83,7 @@ accounts:
 install: all
 	install -d $(sbindir) $(libexecdir) $(confdir) $(DESTDIR)$(PREFIX)/bin
 	install -m 755 bin/master $(sbindir)/postrider
-	ln -sf $(PREFIX)/sbin/postrider $(libexecdir)/master
-	for p in $(filter $(DAEMONS),$(PROGRAMS)); do install -m 755 bin/$$p $(libexecdir)/$$p || exit 1; done
+	for p in master $(DAEMONS); do ln -sf $(PREFIX)/sbin/postrider $(libexecdir)/$$p || exit 1; done
 	for p in $(filter $(COMMANDS),$(PROGRAMS)); do install -m 755 bin/$$p $(sbindir)/$$p || exit 1; done
 	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/bin/mailq
 	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/bin/newaliases

@@ -42,7 +42,7 @@ var programs = []program{
 	{name: "smtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"smtp_", "lmtp_"},
 		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/8, 1)) }},
 	{name: "smtpd", account: func(a *accounts) account { return a.in }, files: resolver, without: []string{"smtp_", "lmtp_", "mailbox_", "authorized_"},
-		count: func(c *config.Config) int { return processes(c, min(runtime.NumCPU(), 2)) }},
+		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/4, 1)) }},
 }
 
 func processes(c *config.Config, usual int) int {

@@ -1,7 +1,36 @@
-// Command master starts, watches and stops the mail system; it is installed as
-// postrider, too. See package master.
+// Command master is master, installed as postrider, and every daemon: one file, so that
+// the processes share its text in memory. Which one it is says the name it is started by,
+// for which daemon_directory has links.
 package main
 
-import "postrider/master"
+import (
+	"os"
+	"path/filepath"
 
-func main() { master.Main() }
+	"postrider/bounce"
+	"postrider/cleanup"
+	"postrider/local"
+	"postrider/master"
+	"postrider/qmgr"
+	"postrider/smtp"
+	"postrider/smtpd"
+)
+
+var daemons = map[string]func(){
+	"bounce":  bounce.Main,
+	"cleanup": cleanup.Main,
+	"local":   local.Main,
+	"qmgr":    qmgr.Main,
+	"smtp":    smtp.Main,
+	"smtpd":   smtpd.Main,
+}
+
+func main() {
+	run := master.Main
+	if len(os.Args) > 0 {
+		if daemon, ok := daemons[filepath.Base(os.Args[0])]; ok {
+			run = daemon
+		}
+	}
+	run()
+}

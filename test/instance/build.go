@@ -77,6 +77,9 @@ func buildOnce() (string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
+	if err := link(dir); err != nil {
+		return "", err
+	}
 	return dir, os.WriteFile(done, nil, 0644)
 }
 
@@ -145,11 +148,7 @@ func tagged(programs, tag string) (string, error) {
 		return dir, nil
 	}
 	args := append([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-tags=" + tag + "," + os.Getenv(envTags)}, strings.Fields(os.Getenv(envFlags))...)
-	args = append(args, "-o", dir+"/")
-	for _, d := range daemons {
-		args = append(args, "./cmd/"+d)
-	}
-	cmd := exec.Command("go", args...)
+	cmd := exec.Command("go", append(args, "-o", dir+"/", "./cmd/master")...)
 	cmd.Dir = root
 	if !slices.Contains(args, "-race") {
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -157,18 +156,31 @@ func tagged(programs, tag string) (string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the daemons: %w\n%s", err, out)
 	}
+	if err := link(dir); err != nil {
+		return "", err
+	}
 	others, err := os.ReadDir(programs)
 	if err != nil {
 		return "", err
 	}
 	for _, o := range others {
-		if o.Type().IsRegular() && !slices.Contains(daemons, o.Name()) && o.Name() != "lock" && o.Name() != "done" {
+		if o.Type().IsRegular() && o.Name() != "master" && o.Name() != "lock" && o.Name() != "done" {
 			if err := os.Link(filepath.Join(programs, o.Name()), filepath.Join(dir, o.Name())); err != nil && !errors.Is(err, fs.ErrExist) {
 				return "", err
 			}
 		}
 	}
 	return dir, os.WriteFile(done, nil, 0644)
+}
+
+// link makes the names by which master is a daemon.
+func link(dir string) error {
+	for _, d := range daemons {
+		if err := os.Symlink("master", filepath.Join(dir, d)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // daemons are the programs that read what strangers wrote.
