@@ -1,7 +1,9 @@
 package scale
 
 import (
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -60,4 +62,15 @@ func (s *Silent) Listen(t testing.TB, addrs ...string) {
 		mu.Unlock()
 		wg.Wait()
 	})
+}
+
+// quietPort is a port that nobody listens on and that no connection is given.
+func quietPort(t testing.TB) string {
+	l, err := net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", 10000+rand.IntN(20000)))
+	if err != nil {
+		return quietPort(t)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
 }

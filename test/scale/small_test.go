@@ -31,7 +31,7 @@ func TestBacklogSmall(t *testing.T) {
 	var got atomic.Int64
 	w.good.Handle(false, func(*sink.Mail) { got.Add(1) })
 	w.Start()
-	w.until("the message that is due", 5*time.Second, func() bool { return got.Load() == 1 })
+	w.until("the message that is due", 20*time.Second, func() bool { return got.Load() == 1 })
 	q := w.PID("qmgr")
 	w.until("two tenths of a second in which qmgr does nothing", 10*time.Second, func() bool {
 		before := EffortOf(q)
@@ -51,7 +51,8 @@ func TestBacklogSmall(t *testing.T) {
 // TestHolesSmall: two hundred destinations that take connections and never greet leave
 // half of the slots to those that work.
 func TestHolesSmall(t *testing.T) {
-	const port, holes = "2626", 200
+	const holes = 200
+	port := quietPort(t)
 	w := newWorld(t, "smtp:"+dead, "smtp_tcp_port = "+port, "default_process_limit = 20", "unproven_destination_share = 50", "relayhost =")
 	var silent Silent
 	addrs := silentAddrs(holes, port)
@@ -59,12 +60,12 @@ func TestHolesSmall(t *testing.T) {
 	w.Start()
 	begin := time.Now()
 	f, stop := w.healthy("h", 50)
-	w.until("mail for the healthy one", 5*time.Second, func() bool { return f.Arrived() > 0 })
+	w.until("mail for the healthy one", 20*time.Second, func() bool { return f.Arrived() > 0 })
 	w.feed(5*holes, func(i int) string { return string(literal(host(addrs[i%holes]))) })
-	w.until("the holes to be tried", 5*time.Second, func() bool { return silent.Open.Load() >= 9 })
+	w.until("the holes to be tried", 20*time.Second, func() bool { return silent.Open.Load() >= 9 })
 	time.Sleep(2 * time.Second)
 	stop()
-	if x := f.Times(begin, time.Now(), 2*time.Second); x.Within(time.Second) < 90 || len(x.All) < 50 {
+	if x := f.Times(begin, time.Now(), 2*time.Second); x.Within(2*time.Second) < 90 || len(x.All) < 50 {
 		t.Errorf("healthy mail: %v", x)
 	}
 	if most := silent.Most.Load(); most > 10 {
@@ -76,26 +77,27 @@ func TestHolesSmall(t *testing.T) {
 // never greets, twenty times as many as may be active, keep nobody else waiting: neither
 // when they are new nor when they are flushed.
 func TestSilentSmall(t *testing.T) {
-	w := newWorld(t, "smtp:[127.200.0.1]:2627", "qmgr_message_active_limit = 500")
+	port := quietPort(t)
+	w := newWorld(t, "smtp:[127.200.0.1]:"+port, "qmgr_message_active_limit = 500")
 	var silent Silent
-	silent.Listen(t, "127.200.0.1:2627")
+	silent.Listen(t, "127.200.0.1:"+port)
 	now := time.Now()
 	w.fill(10_000, func(i int) Letter {
 		l := Letter{Arrival: now.Add(-time.Hour), To: []mail.Address{"r@blocked.test"}}
 		if i < 5000 { // the others are new
-			l.Due, l.Attempts, l.Status, l.Dest = now.Add(time.Hour), 3, refused, Dest("smtp", "[127.200.0.1]:2627")
+			l.Due, l.Attempts, l.Status, l.Dest = now.Add(time.Hour), 3, refused, Dest("smtp", "[127.200.0.1]:"+port)
 		}
 		return l
 	})
 	w.Start()
-	w.until("the silent one to be tried", 5*time.Second, func() bool { return silent.Open.Load() > 0 })
+	w.until("the silent one to be tried", 20*time.Second, func() bool { return silent.Open.Load() > 0 })
 	begin := time.Now()
 	f, stop := w.healthy("b", 50)
 	time.Sleep(time.Second)
 	w.Must("postqueue", "-f")
 	time.Sleep(time.Second)
 	stop()
-	if x := f.Times(begin, time.Now(), 2*time.Second); x.Within(time.Second) < 90 || len(x.All) < 50 {
+	if x := f.Times(begin, time.Now(), 2*time.Second); x.Within(2*time.Second) < 90 || len(x.All) < 50 {
 		t.Errorf("healthy mail: %v", x)
 	}
 }
