@@ -19,7 +19,7 @@ const maxDeliveredTo = 4096
 func delivered(c *agent.Content, a mail.Address, own bool) (bool, error) {
 	s := header.Scanner{Limit: maxDeliveredTo}
 	var (
-		b    = make([]byte, 0, 4*maxDeliveredTo)
+		b    = make([]byte, 0, min(4*maxDeliveredTo, max(c.Size(), 1)))
 		text []byte
 		off  int64
 	)

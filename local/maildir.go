@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,9 @@ type maildir struct {
 // counter makes names in tmp/ different that are made in one microsecond.
 var counter atomic.Uint64
 
+// writers are the buffers of deliveries.
+var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 32<<10) }}
+
 // deliver makes a message of what fill writes. It is in new/, and on the disk, when
 // deliver returns nil; else nothing of it is there. A death in the middle leaves at
 // most a file in tmp/, which mail readers clear away. An error of fill is returned as
@@ -37,7 +41,9 @@ func (m maildir) deliver(fill func(io.Writer) error) error {
 	}
 	defer f.Close()
 	tmp := f.Name()
-	w := bufio.NewWriterSize(f, 64<<10)
+	w := writers.Get().(*bufio.Writer)
+	w.Reset(f)
+	defer func() { w.Reset(nil); writers.Put(w) }()
 	if err = fill(w); err == nil {
 		if err = w.Flush(); err == nil {
 			err = f.Sync()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -296,6 +297,9 @@ func (s *supervisor) heard(c *child, err error) {
 			c.process.Kill()
 		default:
 			c.ready = true
+			if !slices.ContainsFunc(s.slots, func(x *slot) bool { return x.child != nil && !x.child.ready }) {
+				go debug.FreeOSMemory() // what the start needed
+			}
 		}
 	})
 }

@@ -87,7 +87,7 @@ slow unix - - - - 5 smtp
 		{c.List("mynetworks"), []string{"127.0.0.1/32", "192.0.2.7/32", "[::1]/128"}},
 		{c.TransportInt("relay", "destination_concurrency_limit"), 7},
 		{c.TransportInt("smtp", "destination_concurrency_limit"), 20},
-		{c.TransportInt("local", "destination_concurrency_limit"), 2},
+		{c.TransportInt("local", "destination_recipient_limit"), 1},
 		{c.TransportInt("smtp", "initial_destination_concurrency"), 5},
 		{c.TransportDuration("slow", "destination_rate_delay"), 2 * time.Minute},
 		{c.TransportString("slow", "destination_concurrency_positive_feedback"), "1"},

@@ -24,7 +24,7 @@ var queueParams = []Param{
 	yesno("soft_bounce", "no", "Defer what would bounce, for tests."),
 
 	perTransport("destination_concurrency_limit", number("default_destination_concurrency_limit", "20", 0, 1000000, "Deliveries to one destination at once; 0: no limit.")),
-	number("local_destination_concurrency_limit", "2", 0, 1000000, "Deliveries to one local recipient at once."),
+	number("local_destination_concurrency_limit", "20", 0, 1000000, "Deliveries to one local recipient at once."),
 	perTransport("destination_recipient_limit", number("default_destination_recipient_limit", "50", 0, 1000000, "Recipients in one delivery; 0: no limit.")),
 	number("local_destination_recipient_limit", "1", 0, 1000000, "Recipients in one local delivery."),
 	perTransport("initial_destination_concurrency", number("initial_destination_concurrency", "5", 1, 1000000, "Deliveries to a new destination at once.")),

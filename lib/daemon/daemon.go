@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -229,6 +230,7 @@ func (d *Daemon) Ready() {
 	d.pending = nil
 	d.mu.Unlock()
 	go func() {
+		go debug.FreeOSMemory() // what reading the configuration left
 		for _, f := range pending {
 			Guard(f)
 		}

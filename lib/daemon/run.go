@@ -40,7 +40,10 @@ func run(program string, serve func(context.Context, *Daemon) error) int {
 		fmt.Fprintf(os.Stderr, "%s: this program is started by master: use \"postrider start\" (%v)\n", program, err)
 		return exitUsage
 	}
-	if program != "smtpd" && runtime.NumCPU() < 8 {
+	switch {
+	case program == "local": // its deliveries wait for the disk, at once and not one behind the other
+		runtime.GOMAXPROCS(max(4, runtime.NumCPU()))
+	case program != "smtpd" && runtime.NumCPU() < 8:
 		runtime.GOMAXPROCS(1)
 	}
 	if program != "local" { // its children would inherit it
