@@ -146,10 +146,15 @@ func Alive(processes []Process) bool {
 	return false
 }
 
-// alive is false for a zombie too.
+// alive is false for a zombie of which no thread is left: while one is, what the process
+// had open is open, and locked.
 func alive(pid int) bool {
 	p, state, err := stat(pid)
-	return err == nil && p.PID == pid && state != "Z" && state != "X"
+	if err != nil || p.PID != pid || state == "X" {
+		return false
+	}
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return state != "Z" || len(threads) > 1
 }
 
 func stat(pid int) (Process, string, error) { return readStat(fmt.Sprintf("/proc/%d/stat", pid)) }
