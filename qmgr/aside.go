@@ -116,6 +116,11 @@ func (m *manager) tryNext(s *aside) {
 			m.putBack(msg, d)
 			continue
 		}
+		if !m.goesTo(msg, d.service, d.nextHop, left) {
+			s.list = s.list[1:]
+			m.detour(msg, d, left)
+			continue
+		}
 		if !m.spool.Reserve(msg.Message, len(left)) {
 			return // the log is full: asked again at a later turn
 		}
@@ -130,6 +135,36 @@ func (m *manager) tryNext(s *aside) {
 		s.agent.send(req, msg.Message)
 		return
 	}
+}
+
+// detour sets aside anew, each where it goes now, the recipients of a delivery whose way
+// has changed while it waited.
+func (m *manager) detour(msg *message, d *delivery, numbers []uint32) {
+	var ways []*delivery
+	for _, n := range numbers {
+		to, status := m.resolve(msg, n)
+		if status != nil {
+			m.settle(msg, n, *status, true)
+			continue
+		}
+		msg.noteHop(to)
+		if _, known := m.set.sched.Transports[to.Transport]; !known {
+			m.again(msg, []uint32{n})
+			continue
+		}
+		k := slices.IndexFunc(ways, func(x *delivery) bool { return x.service == to.Transport && x.nextHop == to.NextHop })
+		if k < 0 {
+			ways = append(ways, &delivery{service: to.Transport, nextHop: to.NextHop})
+			k = len(ways) - 1
+		}
+		ways[k].recipients = append(ways[k].recipients, n)
+	}
+	for _, x := range ways {
+		m.setAside(msg, m.set.program(x.service), x)
+	}
+	msg.aside--
+	m.resume(msg)
+	m.after(0, func() {}) // another program may have something to try
 }
 
 // aloneEpoch tells deliveries alone from those that the scheduler knows, whose epoch

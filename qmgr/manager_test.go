@@ -86,7 +86,12 @@ type fakeHost struct {
 	alone  []string // asked for
 }
 
-func (h *fakeHost) Config() *config.Config { return h.cfg }
+func (h *fakeHost) Config() *config.Config {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.cfg
+}
+
 func (h *fakeHost) Opener() table.Opener {
 	return func(string) (*io.SectionReader, error) { return nil, os.ErrNotExist }
 }
@@ -257,7 +262,13 @@ func (s *site) start() {
 func (s *site) connect(name string) {
 	program, _, _ := strings.Cut(name, ".")
 	if s.agents[name] == nil {
-		s.agents[name] = libagent.New(libagent.Options{Program: program, Of: 1}, func(_ context.Context, r *libagent.Request) proto.Result {
+		resolve := func(ctx context.Context, _, nextHop string) (time.Duration, bool) {
+			if nextHop == "hang.test" {
+				<-ctx.Done()
+			}
+			return time.Hour, false
+		}
+		s.agents[name] = libagent.New(libagent.Options{Program: program, Of: 1, Resolve: resolve}, func(_ context.Context, r *libagent.Request) proto.Result {
 			s.mu.Lock()
 			for i := range r.Recipients {
 				s.tried[string(r.Queue)+" "+string(r.Recipients[i].Address)]++
@@ -310,6 +321,27 @@ func to(addrs ...string) []mail.Recipient {
 		rs = append(rs, mail.Recipient{Address: mail.Address(a)})
 	}
 	return rs
+}
+
+// reload adds settings to main.cf, as an operator does.
+func (s *site) reload(settings ...string) {
+	s.t.Helper()
+	conf := filepath.Join(s.dir, "..", "conf")
+	name := filepath.Join(conf, "main.cf")
+	main, err := os.ReadFile(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	os.WriteFile(name, append(main, strings.Join(settings, "\n")+"\n"...), 0o644)
+	cfg, problems := config.Load(conf)
+	if err := problems.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	h := s.m.d.(*fakeHost)
+	h.mu.Lock()
+	s.cfg, h.cfg = cfg, cfg
+	h.mu.Unlock()
+	ask(s.m, func() bool { s.m.reload(); return true })
 }
 
 // until waits for a condition.

@@ -26,6 +26,9 @@ const (
 	// their contents again and a listing now.
 	newMax = 64 << 10
 
+	// parkedAhead is how many of a list are read at once before their turn.
+	parkedAhead = 16
+
 	parkedSize = spool.ParkedSize + 8
 )
 
@@ -43,6 +46,7 @@ type parkedList struct {
 	middle []block  // in the file
 	tail   []parked // the newest
 	n      int
+	ahead  int // how many of head are being read, or have been
 }
 
 // block is a part of a list that is in the file.
@@ -129,8 +133,21 @@ func (p *parking) pop(l *parkedList) (parked, error) {
 		l.head = nil
 	}
 	l.n--
+	l.ahead = max(l.ahead-1, 0)
 	p.memory--
 	return x, nil
+}
+
+// soon returns the references that are to be read before their turn.
+func (l *parkedList) soon() (next []spool.Parked) {
+	if l.ahead > parkedAhead/2 {
+		return nil
+	}
+	for _, x := range l.head[min(l.ahead, len(l.head)):min(l.ahead+parkedAhead, len(l.head))] {
+		next = append(next, x.at)
+	}
+	l.ahead += len(next)
+	return next
 }
 
 // drop forgets a list that is empty.
@@ -259,6 +276,9 @@ func (m *manager) unpark() (in *spool.Message, from sched.Parking, more bool) {
 		from = l.key
 		m.machine.Unparked(l.key, before-l.n)
 		m.parking.drop(l)
+	}
+	if next := l.soon(); len(next) > 0 {
+		m.spool.ReadAhead(next)
 	}
 	if err == nil {
 		if in, err = m.spool.Open(x.at); err != nil {

@@ -132,6 +132,37 @@ func TestSuspect(t *testing.T) {
 	s.until("the process alone is let go", func() bool { return ask(s.m, func() bool { return len(s.m.asides) == 0 }) })
 }
 
+// TestSuspectElsewhere: a suspect that waits for its process goes where a reload says.
+func TestSuspectElsewhere(t *testing.T) {
+	s := newSite(t, "relayhost = [old.test]")
+	hold := make(chan struct{})
+	defer close(hold)
+	went := make(chan string, 1)
+	s.set(func(r *libagent.Request) proto.Result {
+		if r.NextHop == "[old.test]" {
+			<-hold
+		} else {
+			went <- r.NextHop
+		}
+		return all(r, sent)
+	})
+	id := s.submit(mail.Envelope{Sender: "a@x.test", Recipients: to("one@n.test", "two@n.test", "no@gone.test", "odd@odd.test")})
+	s.until("in hand", func() bool { return s.attempts(id, "one@n.test") == 1 })
+	s.die("smtp.0", "SIGSEGV")
+	s.connect("smtp.0")
+	s.wants(1)
+	s.reload("relayhost = [new.test]", "transport_maps = inline:{ { gone.test = discard:away }, { odd.test = nothing:there } }")
+	s.connect("smtp.alone")
+	if hop := <-went; hop != "[new.test]" {
+		t.Errorf("went to %s", hop)
+	}
+	s.logged("%s: not suspected any more", id)
+	s.says(id, `odd@odd\.test \(by nothing to there\)\n    deferred, not tried yet\n    last reply: mail transport unavailable`)
+	if n := s.attempts(id, "one@n.test"); n != 2 || s.attempts(id, "no@gone.test") != 1 {
+		t.Errorf("%d and %d attempts", n, s.attempts(id, "no@gone.test"))
+	}
+}
+
 // TestBlameless: a kill from outside makes nothing suspect, alone or not.
 func TestBlameless(t *testing.T) {
 	s := newSite(t)

@@ -340,12 +340,24 @@ func (g *grouping) destinations(m *manager) {
 		d, known := m.machine.Destination(g.to[i])
 		switch {
 		case known && d.Dead:
-			f.Waits = append(f.Waits, g.death(&d))
+			w := g.death(&d)
+			if !f.Next.IsZero() && f.Next.Before(w.Until) {
+				f.Next = g.passedOver(f.Next)
+			}
+			f.Waits = append(f.Waits, w)
 		case g.s.env == nil && len(g.s.waits)+len(f.Waits) == 0:
 			f.Next = time.Time{}
 			f.Waits = append(f.Waits, m.parkedFor(g.to[i], &d))
 		}
 	}
+}
+
+// passedOver is when mail is tried that is due while its destination is dead: it is
+// deferred anew then, without an attempt. By chance that may be some percent later.
+func (g *grouping) passedOver(due time.Time) time.Time {
+	offset := g.s.wall(g.s.now).Sub(g.s.now)
+	at := stime(due.Add(-offset))
+	return due.Add(g.s.set.sched.Retry.Next(stime(g.s.since), at, 0).Sub(at))
 }
 
 // death says that a destination is dead.

@@ -131,6 +131,24 @@ func TestWhyKinds(t *testing.T) {
 		s.says(first, `the destination is dead since .* after 1 failure: connect to x: refused; next probe: .*, in 8m\d+s \(minimal_backoff_time = 500s\)\n`)
 		s.says(letter(s, "r2@x.test"), `deferred, not tried yet\n    last reply: delivery temporarily suspended: connect to x: refused\n`)
 	})
+	t.Run("passed over", func(t *testing.T) {
+		s := newSite(t, "minimal_backoff_time = 100s", "maximal_backoff_time = 100s", "default_destination_concurrency_failed_cohort_limit = 2", "initial_destination_concurrency = 1")
+		s.set(func(r *libagent.Request) proto.Result {
+			st := mail.Status{Class: mail.Deferred, DSN: "4.4.1", Text: "connect to x: refused"}
+			res := all(r, st)
+			res.Hop = st
+			return res
+		})
+		early := letter(s, "r@x.test")
+		s.says(early, `next attempt: .*, in 1m[34]`)
+		s.reload("minimal_backoff_time = 500s", "maximal_backoff_time = 600s")
+		s.says(letter(s, "r2@x.test"), `the destination is dead`)
+		s.says(early, `next probe: .*, in 8m.*\n    next attempt: .*, in 9m5\ds\n`) // it is due while the destination is dead
+	})
+	t.Run("name", func(t *testing.T) {
+		s := newSite(t, "relayhost =")
+		s.says(letter(s, "r@hang.test"), `active, waiting, not tried yet\n    waits for the addresses of hang\.test, which are being looked up\n`)
+	})
 	t.Run("many", func(t *testing.T) {
 		s := newSite(t, "minimal_backoff_time = 500s")
 		s.set(func(r *libagent.Request) proto.Result {

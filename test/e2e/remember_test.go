@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"fmt"
+	"regexp"
 	"testing"
+	"time"
 
 	"postrider/test/instance"
 	"postrider/test/ledger"
@@ -23,6 +25,20 @@ func TestRemember(t *testing.T) {
 	i.AwaitLog(first + `: to=<x@dead\.test>, .* status=deferred \(connect to 127\.0\.0\.1`)
 	send(t, i, &l, source.New("wide-1", "a@source.test", 1000, "x@wide.test"))
 	i.Await("the window to grow", func() bool { return len(wide.Find("wide-1")) == 1 && len(i.List()) == 1 })
+	probe := func() time.Time {
+		t.Helper()
+		out := i.Must("postqueue", "-w", first)
+		found := regexp.MustCompile(`the destination is dead since .*; next probe: (\w+ \w+ +\d+ \d+:\d+:\d+), in `).FindStringSubmatch(out)
+		if found == nil {
+			t.Fatalf("not dead:\n%s", out)
+		}
+		at, err := time.Parse("Mon Jan _2 15:04:05", found[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	before := probe()
 	if err := i.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -33,6 +49,9 @@ func TestRemember(t *testing.T) {
 	dead.Accept(t)
 	second := send(t, i, &l, source.New("dead-2", "a@source.test", 1000, "x@dead.test"))
 	i.AwaitLog(second + `: to=<x@dead\.test>, relay=none, .* status=deferred \(delivery temporarily suspended: connect to 127\.0\.0\.1`)
+	if d := probe().Sub(before); d < -time.Second || d > time.Second { // it is dead as long as it would have been
+		t.Errorf("the next probe moved by %v", d)
+	}
 	if sessions, _, _ := dead.Counts(); sessions > 0 {
 		t.Errorf("a dead destination was tried after the restart")
 	}
