@@ -106,7 +106,7 @@ func TestFlushBounded(t *testing.T) {
 			return n + len(s.m.active)
 		})
 	}
-	s.until("all due", func() bool { return parked() == mails })
+	s.until("all due", func() bool { return parked() == mails && s.attemptsInAll() >= before+2 })
 	if n := ask(s.m, func() int { return len(s.m.active) }); n > room {
 		t.Errorf("%d messages are active", n)
 	}
