@@ -21,7 +21,9 @@ func (c *client) deliver(ctx context.Context, r *agent.Request) proto.Result {
 	st := env.service(r.Service)
 	d := newDelivery(ctx, c, env, st, r)
 	d.run()
-	return d.result()
+	res := d.result()
+	deliveries.Put(d) // after a panic it is not put back
+	return res
 }
 
 // stop ends the waits of sessions that are not past the final dot, and the idle

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"strings"
@@ -27,17 +28,12 @@ const block = 64 << 10
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
 
 // examine looks at the content before anything is sent: its checksum, when it is at
-// hand, whether it has bytes beyond ASCII, and whether its header has, which
-// with SMTPUTF8 decides whether the server must know it (RFC 6531, section 3.4).
+// hand, and whether its header has bytes beyond ASCII, which with SMTPUTF8 decides
+// whether the server must know it (RFC 6531, section 3.4).
 func (d *delivery) examine() error {
 	b, inline, err := d.r.Content.Bytes()
 	if err != nil {
 		return err
-	}
-	if inline {
-		d.eight = hasEight(b)
-	} else {
-		d.eight = true // who knows; it costs nothing to say so
 	}
 	if !d.r.UTF8 {
 		return nil
@@ -66,16 +62,23 @@ func (d *delivery) examine() error {
 }
 
 func hasEight(b []byte) bool {
-	var or byte
-	for len(b) >= 16 {
-		or |= b[0] | b[1] | b[2] | b[3] | b[4] | b[5] | b[6] | b[7] |
-			b[8] | b[9] | b[10] | b[11] | b[12] | b[13] | b[14] | b[15]
-		b = b[16:]
+	var or uint64
+	for len(b) >= 32 {
+		le := binary.LittleEndian
+		or |= le.Uint64(b) | le.Uint64(b[8:]) | le.Uint64(b[16:]) | le.Uint64(b[24:])
+		b = b[32:]
 	}
 	for _, c := range b {
-		or |= c
+		or |= uint64(c)
 	}
-	return or >= 0x80
+	return or&0x8080808080808080 != 0
+}
+
+// eight says whether the content may have bytes beyond ASCII. One that is not in memory
+// may: it costs nothing to say so.
+func (d *delivery) eight() bool {
+	b, inline, err := d.r.Content.Bytes()
+	return !inline || err != nil || hasEight(b)
 }
 
 // sendContent sends the message and the final dot: one write when it came inline.
@@ -244,7 +247,7 @@ func (d *delivery) appendMail(b []byte, s *session) []byte {
 		b = append(b, " SIZE="...)
 		b = appendInt(b, r.Content.Size())
 	}
-	if s.has(eightBit) && d.eight {
+	if s.has(eightBit) && d.eight() {
 		b = append(b, " BODY=8BITMIME"...)
 	}
 	if s.has(smtpUTF8) && r.UTF8 {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"postrider/lib/agent"
@@ -23,7 +24,7 @@ type delivery struct {
 	env *environment
 	st  *settings
 	r   *agent.Request
-	log *maillog.Logger
+	log maillog.Logger
 
 	out      []proto.RecipientResult
 	decided  []bool // by place in r.Recipients
@@ -41,10 +42,14 @@ type delivery struct {
 	hop      mail.Status
 
 	needUTF8 bool
-	eight    bool
 	sessions int // past their handshake, for the current next hop
 	tried    []netip.AddrPort
+	marks    []bool           // decided, accepted and kept
+	line     maillog.Delivery // of the log, the last one
 }
+
+// deliveries keeps the memory of those that are over.
+var deliveries = sync.Pool{New: func() any { return &delivery{} }}
 
 // attempt is what the log says of the server of an outcome.
 type attempt struct {
@@ -60,14 +65,17 @@ type outcome struct {
 
 func newDelivery(ctx context.Context, c *client, env *environment, st *settings, r *agent.Request) *delivery {
 	n := len(r.Recipients)
-	marks := make([]bool, 3*n)
-	return &delivery{
-		ctx: ctx, c: c, env: env, st: st, r: r, log: st.log.Session(r.Lane),
-		out:     make([]proto.RecipientResult, 0, n),
-		decided: marks[:n:n], accepted: marks[n : 2*n : 2*n], kept: marks[2*n:],
-		left: n,
-		hop:  mail.Status{Class: mail.Sent},
+	d := deliveries.Get().(*delivery)
+	marks := slices.Grow(d.marks[:0], 3*n)[:3*n]
+	clear(marks)
+	*d = delivery{
+		ctx: ctx, c: c, env: env, st: st, r: r, log: *st.log.Session(r.Lane),
+		out:   make([]proto.RecipientResult, 0, n),
+		marks: marks, decided: marks[:n:n], accepted: marks[n : 2*n : 2*n], kept: marks[2*n:],
+		left: n, tried: d.tried[:0],
+		hop: mail.Status{Class: mail.Sent},
 	}
+	return d
 }
 
 // run tries everything there is to try, and decides all recipients unless the
@@ -313,10 +321,11 @@ func (d *delivery) decide(i int, s mail.Status, at attempt) {
 	d.decided[i] = true
 	d.left--
 	d.out = append(d.out, proto.RecipientResult{Index: rcpt.Index, Status: s})
-	d.log.Event(maillog.Delivery{
+	d.line = maillog.Delivery{
 		Queue: d.r.Queue, To: rcpt.Address, OrigTo: rcpt.Original, Relay: at.relay, ConnUse: at.uses,
 		Arrival: d.r.Arrival, Active: d.r.Active, Handed: d.r.Handed, Connected: at.connected, Status: s,
-	})
+	}
+	d.log.Event(&d.line)
 }
 
 func (d *delivery) result() proto.Result { return proto.Result{Hop: d.hop, Recipients: d.out} }

@@ -66,6 +66,7 @@ type delivery struct {
 	hand   proto.InHand
 	done   bool
 	result proto.Result
+	first  [1]uint32 // of most deliveries, hand.Recipients
 }
 
 // New returns an agent that serves the qmgr given to Partner by h.
@@ -214,9 +215,9 @@ func (a *Agent) take(r *Request) {
 	if a.opt.Program == "bounce" {
 		d.hand.Report = r.NextHop
 	}
-	d.hand.Recipients = make([]uint32, len(r.Recipients))
+	d.hand.Recipients = slices.Grow(d.first[:0], len(r.Recipients))
 	for i := range r.Recipients {
-		d.hand.Recipients[i] = r.Recipients[i].Index
+		d.hand.Recipients = append(d.hand.Recipients, r.Recipients[i].Index)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -274,13 +275,13 @@ func (a *Agent) forget(ids []proto.DeliveryID) {
 }
 
 // run calls the handler and turns a panic into a result that says so: one bad message
-// must not end the deliveries of all others.
-func (a *Agent) run(r *Request) (res proto.Result) {
+// must not end the deliveries of all others; whole is false then.
+func (a *Agent) run(r *Request) (res proto.Result, whole bool) {
 	defer r.release()
 	defer func() {
 		if p := recover(); p != nil {
 			a.opt.Warnf("%s: panic in delivery: %v: %s", r.Queue, p, debug.Stack())
-			res = crashes(r, fmt.Sprintf("%s panicked (%v)", a.opt.Program, p))
+			res, whole = crashes(r, fmt.Sprintf("%s panicked (%v)", a.opt.Program, p)), false
 		}
 	}()
 	if crash.Planted {
@@ -293,7 +294,7 @@ func (a *Agent) run(r *Request) (res proto.Result) {
 	if res = a.handle(a.ctx, r); r.suspect != "" {
 		res = crashes(r, r.suspect)
 	}
-	return res
+	return res, true
 }
 
 // Deferred is the result that all recipients of r are deferred for s, which is no

@@ -47,14 +47,19 @@ type Content struct {
 	offset int64
 	size   int64
 	crc    uint32
+	good   bool // inline matches crc
 }
 
 // buffers keeps the copies of inline content.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
+// requests keeps those that are over: a Request is its handler's only until that returns.
+var requests = sync.Pool{New: func() any { return &Request{} }}
+
 // newRequest decodes a frame and takes over what carries the content.
 func newRequest(f *ipc.Frame) (*Request, error) {
-	r := &Request{}
+	r := requests.Get().(*Request)
+	r.Lane, r.suspect, r.Content = 0, "", Content{}
 	if err := r.Decode(f.Payload); err != nil {
 		f.CloseFDs()
 		return nil, err
@@ -66,13 +71,13 @@ func newRequest(f *ipc.Frame) (*Request, error) {
 		c.buf = buffers.Get().(*[]byte)
 		*c.buf = append((*c.buf)[:0], r.Deliver.Content...)
 		c.inline = *c.buf
-		r.Deliver.Content = nil
 	case !r.Inline && len(f.FDs) == 1 && r.Size >= 0 && r.FDOffset >= 0:
 		c.fd = f.FDs[0]
 	default:
 		f.CloseFDs()
 		return nil, fmt.Errorf("agent: delivery with %d descriptors, inline %v: %w", len(f.FDs), r.Inline, ipc.ErrFrame)
 	}
+	r.Deliver.Content = nil
 	return r, nil
 }
 
@@ -109,7 +114,7 @@ func (c *Content) Bytes() (b []byte, inline bool, err error) {
 	if int64(len(c.inline)) != c.size {
 		return nil, true, fmt.Errorf("agent: %d bytes of %d: %w", len(c.inline), c.size, ErrContent)
 	}
-	if Checksum(c.inline) != c.crc {
+	if c.good = c.good || Checksum(c.inline) == c.crc; !c.good {
 		return nil, true, fmt.Errorf("agent: %w", ErrContent)
 	}
 	return c.inline, true, nil

@@ -77,8 +77,12 @@ func (a *Agent) start(j job) {
 func (a *Agent) work(s *service, j job) {
 	in := make(chan job, 1) // never full: only a free worker is given a job
 	for {
-		a.finish(j.d, a.run(j.r))
 		lane := j.r.Lane
+		res, whole := a.run(j.r)
+		if whole { // else who knows who has it still
+			requests.Put(j.r)
+		}
+		a.finish(j.d, res)
 
 		a.mu.Lock()
 		if next, ok := s.next(); ok && (s.limit <= 0 || s.running <= s.limit) {

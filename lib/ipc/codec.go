@@ -37,12 +37,26 @@ func AppendTime(b []byte, t time.Time) []byte {
 // not fit, every call returns a zero value and Err says ErrFrame. The zero
 // Decoder is empty; set one up with NewDecoder.
 type Decoder struct {
-	b   []byte
-	bad bool
+	b    []byte
+	text string // see NewTextDecoder
+	bad  bool
 }
 
 // NewDecoder reads from b.
 func NewDecoder(b []byte) Decoder { return Decoder{b: b} }
+
+// textMax is how much of a frame one of its strings may keep in memory.
+const textMax = 1 << 10
+
+// NewTextDecoder is NewDecoder for a frame with many strings that live as long as each
+// other: of a small one, String returns parts of one copy of all of b.
+func NewTextDecoder(b []byte) Decoder {
+	d := Decoder{b: b}
+	if len(b) <= textMax {
+		d.text = string(b)
+	}
+	return d
+}
 
 // Err is ErrFrame when something did not fit, else nil.
 func (d *Decoder) Err() error {
@@ -127,8 +141,15 @@ func (d *Decoder) Bytes() []byte {
 	return v
 }
 
-// String reads a length and that many bytes as a string of its own.
-func (d *Decoder) String() string { return string(d.Bytes()) }
+// String reads a length and that many bytes as a string.
+func (d *Decoder) String() string {
+	v := d.Bytes()
+	if d.text == "" || len(v) == 0 {
+		return string(v)
+	}
+	end := len(d.text) - len(d.b)
+	return d.text[end-len(v) : end]
+}
 
 // Time reads what AppendTime wrote.
 func (d *Decoder) Time() time.Time {

@@ -13,7 +13,8 @@ import (
 type Logger struct {
 	h      hclog.InterceptLogger
 	sink   *sink
-	number any // int, boxed once
+	tag    string
+	number int
 }
 
 // Format is how lines are written.
@@ -52,7 +53,7 @@ func New(tag string, o Options) *Logger {
 		DisableTime: true,
 	})
 	h.RegisterSink(s)
-	return &Logger{h.ResetNamedIntercept(tag), s, os.Getpid()}
+	return &Logger{h.ResetNamedIntercept(tag), s, tag, os.Getpid()}
 }
 
 // Open sends what was logged and is going to be logged to f, in place of what
@@ -72,21 +73,21 @@ func (l *Logger) Flush() { l.sink.ring.flush() }
 
 // Named returns a Logger with another tag: "postfix/submission/smtpd".
 func (l *Logger) Named(tag string) *Logger {
-	return &Logger{l.h.ResetNamedIntercept(tag), l.sink, l.number}
+	return &Logger{l.h.ResetNamedIntercept(tag), l.sink, tag, l.number}
 }
 
 // Session returns a Logger that writes n in brackets instead of the process id:
 // the number of a session or delivery slot, by which analysers pair lines.
-func (l *Logger) Session(n int) *Logger { return &Logger{l.h, l.sink, n} }
+func (l *Logger) Session(n int) *Logger { return &Logger{l.h, l.sink, l.tag, n} }
 
 // Hclog returns the hclog face of the log, for libraries that want one. Its
 // key and value pairs are written behind the message as "key=value".
 func (l *Logger) Hclog() hclog.Logger { return l.h }
 
-// Event logs an event.
-func (l *Logger) Event(e Event) {
-	l.h.Log(hclog.Info, "", eventKey, e, numberKey, l.number)
-}
+// Event logs an event. There are five of them a message, so they go straight to the
+// sink at the end of hclog; what the logger in between does with arguments costs more
+// than the line. e is not kept: whoever logs many passes a pointer to one he fills anew.
+func (l *Logger) Event(e Event) { l.sink.event(l.tag, l.number, e) }
 
 // Infof logs a line that belongs to no message.
 func (l *Logger) Infof(format string, args ...any) { l.line(hclog.Info, format, args) }
@@ -119,7 +120,6 @@ const (
 
 // The keys by which the sink knows our own arguments.
 const (
-	eventKey  = "event"
 	levelKey  = "level"
 	numberKey = "number"
 )

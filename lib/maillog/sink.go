@@ -68,17 +68,11 @@ func (s *sink) set(o Options) {
 // Accept implements hclog.SinkAdapter.
 func (s *sink) Accept(tag string, level hclog.Level, msg string, args ...any) {
 	var (
-		event  Event
 		number = 0
 		extra  []any
 	)
 	for i := 0; i+1 < len(args); i += 2 {
 		switch args[i] {
-		case eventKey:
-			if e, ok := args[i+1].(Event); ok {
-				event = e
-				continue
-			}
 		case levelKey:
 			if l, ok := args[i+1].(hclog.Level); ok {
 				level = l
@@ -97,7 +91,14 @@ func (s *sink) Accept(tag string, level hclog.Level, msg string, args ...any) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ring.put(s.render(tag, level, number, msg, event, extra))
+	s.ring.put(s.render(tag, level, number, msg, nil, extra))
+}
+
+// event takes an event, past hclog.
+func (s *sink) event(tag string, number int, e Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ring.put(s.render(tag, hclog.Info, number, "", e, nil))
 }
 
 // dropped makes the line that tells of lost ones. The ring calls it.

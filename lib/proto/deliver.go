@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"slices"
 	"time"
 
 	"postrider/lib/ipc"
@@ -11,10 +12,10 @@ import (
 // AgentHello; then it sends again every result that no qmgr has acknowledged.
 const (
 	DeliverName    = "deliver"
-	DeliverVersion = 2
+	DeliverVersion = 3
 	// InlineMax bounds the content that travels inside Deliver, in bytes; a larger
 	// one comes as a descriptor.
-	InlineMax = 64 << 10
+	InlineMax = 128 << 10
 )
 
 // Frame types of the deliver conversation.
@@ -74,6 +75,12 @@ type DeliverRecipient struct {
 
 // Append implements ipc.Appender.
 func (m *Deliver) Append(b []byte) []byte {
+	content := m.Content
+	if !m.Inline {
+		content = nil
+	}
+	b = ipc.AppendBool(b, m.Inline)
+	b = ipc.AppendUint(b, uint64(len(content)))
 	b = m.ID.append(b)
 	b = ipc.AppendString(b, m.Service)
 	b = ipc.AppendString(b, m.NextHop)
@@ -110,16 +117,22 @@ func (m *Deliver) Append(b []byte) []byte {
 			b = appendStatus(b, &r.Status)
 		}
 	}
-	b = ipc.AppendBool(b, m.Inline)
-	if m.Inline {
-		b = append(b, m.Content...)
-	}
-	return b
+	return append(b, content...)
 }
 
-// Decode reads the message from a frame's payload.
+// Decode reads the message from a frame's payload. It fills Recipients anew in the
+// memory they have.
 func (m *Deliver) Decode(b []byte) error {
 	d := ipc.NewDecoder(b)
+	m.Inline = d.Bool()
+	size := d.Uint()
+	b = d.Rest()
+	if size > uint64(len(b)) || !m.Inline && size > 0 {
+		return ipc.ErrFrame
+	}
+	head := len(b) - int(size)
+	m.Content = b[head:]
+	d = ipc.NewTextDecoder(b[:head])
 	m.ID.decode(&d)
 	m.Service = d.String()
 	m.NextHop = d.String()
@@ -140,7 +153,7 @@ func (m *Deliver) Decode(b []byte) error {
 	m.CRC = d.Uint32()
 	m.FDOffset = d.Int()
 	n := d.Count()
-	m.Recipients = make([]DeliverRecipient, 0, n)
+	m.Recipients = slices.Grow(m.Recipients[:0], n)
 	report := m.Service == "bounce"
 	for range n {
 		r := DeliverRecipient{Index: d.Uint32()}
@@ -153,12 +166,7 @@ func (m *Deliver) Decode(b []byte) error {
 		}
 		m.Recipients = append(m.Recipients, r)
 	}
-	m.Inline = d.Bool()
-	m.Content = d.Rest()
-	if !m.Inline && len(m.Content) > 0 {
-		return ipc.ErrFrame
-	}
-	return d.Err()
+	return d.End()
 }
 
 // Ack tells an agent which results are written down, so that it may forget them.
@@ -226,16 +234,17 @@ func (m *Result) Append(b []byte) []byte {
 	return ipc.AppendString(b, m.Fault)
 }
 
-// Decode reads the message from a frame's payload.
+// Decode reads the message from a frame's payload. It fills Recipients anew in the
+// memory they have.
 func (m *Result) Decode(b []byte) error {
-	d := ipc.NewDecoder(b)
+	d := ipc.NewTextDecoder(b)
 	m.ID.decode(&d)
 	m.Queue = mail.QueueID(d.String())
 	m.File = d.Uint()
 	m.Slot = d.Uint32()
 	decodeStatus(&d, &m.Hop)
 	n := d.Count()
-	m.Recipients = make([]RecipientResult, 0, n)
+	m.Recipients = slices.Grow(m.Recipients[:0], n)
 	for range n {
 		r := RecipientResult{Index: d.Uint32(), Replaced: d.Bool()}
 		decodeStatus(&d, &r.Status)

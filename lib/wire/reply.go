@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 )
@@ -99,17 +100,15 @@ func (rep *Reply) Bytes() []byte { return rep.text }
 
 // String returns the reply as the log has it: code and text, its lines joined by a blank.
 func (rep *Reply) String() string {
-	b := make([]byte, 0, 4+len(rep.text))
-	b = append(b, byte('0'+rep.Code/100%10), byte('0'+rep.Code/10%10), byte('0'+rep.Code%10))
-	if len(rep.text) > 0 {
-		b = append(append(b, ' '), rep.text...)
+	var b strings.Builder
+	b.Grow(4 + len(rep.text))
+	b.Write([]byte{byte('0' + rep.Code/100%10), byte('0' + rep.Code/10%10), byte('0' + rep.Code%10)})
+	for i, line := 0, []byte(nil); i < len(rep.text); i += len(line) + 1 {
+		line, _, _ = bytes.Cut(rep.text[i:], []byte{'\n'})
+		b.WriteByte(' ')
+		b.Write(line)
 	}
-	for i, c := range b {
-		if c == '\n' {
-			b[i] = ' '
-		}
-	}
-	return string(b)
+	return b.String()
 }
 
 // DSN returns the enhanced status code that the last line starts with (RFC 2034), if it
@@ -126,7 +125,10 @@ func (rep *Reply) DSN() string {
 		}
 	}
 	// class "." subject "." detail, of one, up to three and up to three digits
-	s := string(t[:n])
+	s := "2.0.0" // of nearly all
+	if string(t[:n]) != s {
+		s = string(t[:n])
+	}
 	class, rest, _ := strings.Cut(s, ".")
 	subject, detail, ok := strings.Cut(rest, ".")
 	if !ok || len(class) != 1 || len(subject) > 3 || detail == "" || len(detail) > 3 ||
