@@ -27,7 +27,8 @@ type agent struct {
 	pid     uint64
 	alone   bool // tries suspects, one at a time
 	conn    *ipc.Conn
-	busy    int // deliveries in hand
+	busy    int  // deliveries in hand
+	talking bool // is in manager.talking
 
 	mu     sync.Mutex
 	filled sync.Cond
@@ -36,13 +37,13 @@ type agent struct {
 }
 
 // outgoing is something on its way to the agent's writer: a request, to which the
-// writer adds the content, or acknowledgements.
+// writer adds the content, a question, or what is pending in conn.
 type outgoing struct {
 	req *proto.Deliver
 	msg *spool.Message
-	ack []proto.DeliveryID
 
-	resolve *proto.Resolve
+	typ   uint8
+	frame ipc.Appender
 }
 
 // connect greets an agent and then reads what it reports, in a goroutine of its
@@ -115,8 +116,36 @@ func (a *agent) send(req *proto.Deliver, msg *spool.Message) {
 	a.queue(outgoing{req: req, msg: msg})
 }
 
-// ack tells the agent that results are written down.
-func (a *agent) ack(ids []proto.DeliveryID) { a.queue(outgoing{ack: ids}) }
+// add says something to an agent with the rest of this turn: the owner writes it himself,
+// as far as the socket takes it, and wakes nobody here for that.
+func (m *manager) add(a *agent, typ uint8, frame ipc.Appender) {
+	if !m.added(a, typ, frame) {
+		a.queue(outgoing{typ: typ, frame: frame})
+	}
+}
+
+// added is false when an agent is slow to read: then its writer has to wait.
+func (m *manager) added(a *agent, typ uint8, frame ipc.Appender) bool {
+	if !a.conn.Add(typ, frame) {
+		return false
+	}
+	if !a.talking {
+		a.talking = true
+		m.talking = append(m.talking, a)
+	}
+	return true
+}
+
+// say writes what was added in this turn.
+func (m *manager) say() {
+	for i, a := range m.talking {
+		a.talking, m.talking[i] = false, nil
+		if a.conn.TryFlush() {
+			a.queue(outgoing{})
+		}
+	}
+	m.talking = m.talking[:0]
+}
 
 // queue never blocks: what is in hand is bounded by the transports' slots.
 func (a *agent) queue(o outgoing) {
@@ -143,12 +172,12 @@ func (a *agent) write() {
 		a.mu.Unlock()
 		for i := range batch {
 			o := &batch[i]
-			if o.resolve != nil {
-				a.conn.Send(proto.TypeResolve, o.resolve)
+			switch { // a failure is heard by read
+			case o.frame != nil:
+				a.conn.Send(o.typ, o.frame)
 				continue
-			}
-			if o.ack != nil {
-				a.conn.Send(proto.TypeAck, &proto.Ack{IDs: o.ack}) // a failure is heard by read
+			case o.req == nil:
+				a.conn.Flush()
 				continue
 			}
 			var err error

@@ -127,7 +127,9 @@ func (m *manager) tryNext(s *aside) {
 		s.list = s.list[1:]
 		d.recipients, d.agent, d.fault = left, s.agent, ""
 		m.lastAlone++
-		req := m.request(d, d.nextHop)
+		req := &proto.Deliver{}
+		m.request(req, d, d.nextHop)
+		req.Handed = time.Now()
 		req.ID = proto.DeliveryID{Epoch: m.aloneEpoch(), Seq: m.lastAlone}
 		m.foreign[req.ID] = d
 		m.held[d.ref] = append(m.held[d.ref], d)

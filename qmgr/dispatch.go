@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
@@ -120,8 +121,32 @@ func (m *manager) deliver(a sched.Action) bool {
 	if mutant.On(mutant.EarlyMark) {
 		m.spool.Done(msg.Ref, left...)
 	}
-	ag.send(m.request(d, a.NextHop), msg.Message)
+	m.ask(ag, d, a.NextHop)
 	return true
+}
+
+// askedMax is how many recipients manager.asked keeps memory for.
+const askedMax = 64
+
+// ask gives a delivery to its agent: at once when the content is still at hand from the
+// tail, else by the agent's writer, which reads it.
+func (m *manager) ask(a *agent, d *delivery, nextHop string) {
+	if b := m.spool.Warm(d.msg.Message); b != nil {
+		p := &m.asked
+		m.request(p, d, nextHop)
+		p.Inline, p.Content, p.CRC = true, b, crc32.Checksum(b, castagnoli)
+		ok := m.added(a, proto.TypeDeliver, p)
+		if p.Content = nil; len(p.Recipients) > askedMax {
+			p.Recipients = nil
+		}
+		if ok {
+			a.busy++
+			return
+		}
+	}
+	p := &proto.Deliver{}
+	m.request(p, d, nextHop)
+	a.send(p, d.msg.Message)
 }
 
 // wanted leaves out who was finished meanwhile by a message that takes him over.
@@ -148,16 +173,16 @@ func wanted(msg *message, a sched.Action) []uint32 {
 	return a.Recipients
 }
 
-// request says to the agent what is to be done; the content is added by the
-// agent's writer.
-func (m *manager) request(d *delivery, nextHop string) *proto.Deliver {
+// request says in p what the agent is to do, all but the content. It fills p.Recipients
+// anew in the memory they have.
+func (m *manager) request(p *proto.Deliver, d *delivery, nextHop string) {
 	env := d.msg.Envelope
-	p := &proto.Deliver{
+	*p = proto.Deliver{
 		ID: proto.DeliveryID{Epoch: m.epoch, Seq: uint64(d.entry)}, Service: d.service, NextHop: nextHop,
 		Queue: env.ID, File: d.msg.Ref.File, Slot: d.msg.Ref.Slot,
 		Sender: env.Sender, EnvID: env.EnvID, Ret: env.Ret, Body: env.Body, UTF8: env.UTF8, Origin: env.Origin, Client: env.Client,
-		Arrival: env.Arrival, Active: d.msg.active, Handed: time.Now(), Size: d.msg.Size,
-		Recipients: make([]proto.DeliverRecipient, 0, len(d.recipients)),
+		Arrival: env.Arrival, Active: d.msg.active, Handed: d.handed, Size: d.msg.Size,
+		Recipients: slices.Grow(p.Recipients[:0], len(d.recipients)),
 	}
 	for _, n := range d.recipients {
 		r := proto.DeliverRecipient{Index: n, Recipient: env.Recipients[n]}
@@ -168,7 +193,6 @@ func (m *manager) request(d *delivery, nextHop string) *proto.Deliver {
 		}
 		p.Recipients = append(p.Recipients, r)
 	}
-	return p
 }
 
 // suspend defers recipients whose destination is not tried now.

@@ -89,6 +89,7 @@ func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) 
 		asides: map[string]*aside{}, deaths: map[uint64]proto.Died{}, unjudged: map[uint64][]loss{}, verdict: verdictTime,
 		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
 	}
+	o.Warm = proto.InlineMax
 	o.Logf, o.OnFreed, o.MarkSyncDelay = log.Infof, m.freed, d.Config().Duration("mark_sync_delay")
 	m.parking.init()
 	if f, err := openVolatile(filepath.Join(d.Config().String("queue_directory"), "deferred")); err != nil {

@@ -67,6 +67,8 @@ type manager struct {
 	lookups    map[uint64]*lookup
 	lastLookup uint64
 	acks       map[*agent][]proto.DeliveryID
+	talking    []*agent                       // with something to be written at the end of the turn
+	asked      proto.Deliver                  // the request sent last, whose memory the next one uses
 	foreign    map[proto.DeliveryID]*delivery // in hand since an earlier qmgr
 	held       map[slot.Ref][]*delivery       // the same, by message
 	early      map[slot.Ref][]early           // results of those from before we had the message open
@@ -154,6 +156,7 @@ func (m *manager) turn() (more bool) {
 		m.tryAlone()
 	}
 	m.tell()
+	m.say()
 	m.note()
 	m.tellStored()
 	m.spool.Commit()
@@ -195,7 +198,7 @@ func (m *manager) tell() {
 	m.acks = make(map[*agent][]proto.DeliveryID, len(acks))
 	m.spool.Written(func() {
 		for a, ids := range acks {
-			a.ack(ids)
+			m.add(a, proto.TypeAck, &proto.Ack{IDs: ids}) // a failure is heard by read
 		}
 	})
 }

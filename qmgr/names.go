@@ -38,7 +38,7 @@ func (m *manager) askAll(l *lookup) {
 	for _, a := range m.agents {
 		if a.program == l.program && !a.alone {
 			l.asked[a] = true
-			a.queue(outgoing{resolve: &l.ask})
+			m.add(a, proto.TypeResolve, &l.ask)
 		}
 	}
 }

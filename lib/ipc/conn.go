@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,6 +70,12 @@ type Conn struct {
 	fds     []fdMark // descriptors in pending, by the offset of their frame
 	writing bool
 	err     error
+
+	raw    syscall.RawConn // for TryFlush, and its one write
+	once   func(fd uintptr) bool
+	trying []byte
+	tried  int
+	tryErr error
 
 	in      []byte // bytes read and not yet handed out: in[r:w]
 	r, w    int
@@ -217,13 +224,16 @@ func (c *Conn) flush() error {
 	}
 	c.writing = false
 	if c.err != nil {
-		c.room.Broadcast()
-		for _, m := range c.fds {
-			closeAll(m.fds)
-		}
-		c.fds, c.pending = nil, nil
+		c.drop()
 	}
 	return c.err
+}
+
+// drop lets go of what will not be written any more. c.mu is held.
+func (c *Conn) drop() {
+	c.room.Broadcast()
+	closeMarks(c.fds)
+	c.fds, c.pending = nil, nil
 }
 
 // write puts b on the socket, the descriptors of each mark with the first byte of

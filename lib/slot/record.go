@@ -65,8 +65,13 @@ func (h *head) body(b []byte, key uint64, lazy bool) string {
 // grows as needed; the record points into what is returned. The error is
 // ErrDamage when no good record stands there, else what reading gave.
 func ReadRecord(r io.ReaderAt, h Header, off int64, buf []byte) (Record, []byte, error) {
-	const guess = 1024 // most envelopes fit: one call then reads head and envelope
-	buf = grow(buf, guess)
+	return ReadSized(r, h, off, 1024, buf) // most envelopes fit: one call then reads head and envelope
+}
+
+// ReadSized is ReadRecord of a record whose size in the file is known, or guessed: it
+// reads so much at once, and more when that is not all.
+func ReadSized(r io.ReaderAt, h Header, off, size int64, buf []byte) (Record, []byte, error) {
+	buf = grow(buf, max(headSize+maxID, int(min(size, MaxContent))))
 	n, err := r.ReadAt(buf, off)
 	if err != nil && err != io.EOF {
 		return Record{}, buf, err

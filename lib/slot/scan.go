@@ -45,6 +45,9 @@ type Scanner struct {
 	// Lazy passes over contents: neither read nor checked. For files whose
 	// scanned part is known to be durable; a torn content would go unseen.
 	Lazy bool
+	// Warm is up to what size in bytes contents are read, checked and given also when
+	// Lazy. One that is not good is passed over like the others.
+	Warm int
 
 	h      Header
 	off    int64
@@ -105,14 +108,25 @@ func (s *Scanner) Next() (*Record, error) {
 		h, ok := decodeHead(b, s.h.Key, s.h.Number, s.off)
 		if ok {
 			want := headSize + len(h.ID) + h.envelope
-			if !s.Lazy {
+			if !s.Lazy || h.ContentSize <= s.Warm {
 				want += h.ContentSize
 			}
-			switch b = s.w.bytes(s.off, want); {
+			b = s.w.bytes(s.off, want)
+			warm := b
+			if s.Lazy && h.ContentSize <= s.Warm {
+				want -= h.ContentSize
+				b = b[:min(want, len(b))]
+			}
+			switch {
 			case h.End() > s.w.size || len(b) < want:
 				reason = "record is cut short"
 			default:
 				reason = h.body(b, s.h.Key, s.Lazy)
+			}
+			if len(warm) > want && len(warm) == want+h.ContentSize && reason == "" {
+				if h.body(warm, s.h.Key, false) != "" {
+					h.Content = nil
+				}
 			}
 			if reason == "" {
 				s.synced = max(s.synced, h.SyncedBelow)

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -16,13 +17,18 @@ type contentSpan struct {
 	name   string      // of the file
 	h      slot.Header // of the file
 	record int64       // offset
+	size   int64       // of the record, or 0 when it is not known
 }
 
 // ReadContent returns the inline content of m, reading into buf, which is
 // replaced when it is too small; keep what comes back as full for the next
 // call. ErrDamaged when its CRC fails. From any goroutine while m is open.
 func (q *Queue) ReadContent(m *Message, buf []byte) (content, full []byte, err error) {
-	rec, buf, err := q.readRecord(m.content, buf)
+	at := m.content
+	if at.size == 0 && m.Large == "" {
+		at.size = m.Size + sizeGuess
+	}
+	rec, buf, err := q.readRecord(at, buf)
 	if err != nil {
 		return nil, buf, fmt.Errorf("content of %s: %w", m.Envelope.ID, err)
 	}
@@ -36,6 +42,9 @@ func (q *Queue) OpenLarge(m *Message) (disk.File, error) {
 	return q.fs.OpenFile(dirContent+"/"+m.Large, os.O_RDONLY, 0)
 }
 
+// sizeGuess is how much of a record of unknown size is read first.
+const sizeGuess = 1 << 10
+
 // readRecord reads the record of a message.
 func (q *Queue) readRecord(at contentSpan, buf []byte) (slot.Record, []byte, error) {
 	e, err := q.files.get(at)
@@ -43,7 +52,7 @@ func (q *Queue) readRecord(at contentSpan, buf []byte) (slot.Record, []byte, err
 		return slot.Record{}, buf, err
 	}
 	defer q.files.put(e)
-	rec, buf, err := slot.ReadRecord(e.f, at.h, at.record, buf)
+	rec, buf, err := slot.ReadSized(e.f, at.h, at.record, cmp.Or(at.size, sizeGuess), buf)
 	if err == nil {
 		err = original(&rec)
 	}

@@ -130,6 +130,7 @@ func (q *Queue) letGo(m *Message) bool {
 		return false
 	}
 	delete(q.open, m.Ref)
+	m.warm = nil
 	q.space.reserved -= m.reserved
 	m.reserved = 0
 	c := q.content(m.Ref.File)

@@ -28,8 +28,10 @@ type Message struct {
 	place    place       // the living state record, if there is one
 	stateAt  int64       // its offset in the run
 	content  contentSpan // where the record is
-	tried    int         // recipients of its attempts, and
-	reserved int64       // bytes of log for their results, see Reserve
+	warm     []byte      // see Warm, and whether it was called
+	used     bool
+	tried    int   // recipients of its attempts, and
+	reserved int64 // bytes of log for their results, see Reserve
 }
 
 // Deferred says whether m has a living state record, that is whether it was

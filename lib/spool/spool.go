@@ -36,6 +36,9 @@ type Options struct {
 	MarkSyncDelay   time.Duration // how long written decisions may stay unsynced (mark_sync_delay); 20 ms; negative: until Sync
 	CheckpointEvery time.Duration // with changes; 10 minutes
 
+	// Warm is up to what size in bytes Tail keeps contents at hand for Queue.Warm.
+	Warm int
+
 	// OnFreed is called, in the owner's goroutine, when the content file of
 	// that name (within incoming/) may be written anew: cleanup is to be told.
 	OnFreed func(name string)

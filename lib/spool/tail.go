@@ -20,6 +20,7 @@ type tailState struct {
 	at      contentSpan   // its file, or the store file that has what lives of it
 	f       disk.File
 	scan    *slot.Scanner
+	warm    warmth
 	rest    bool              // c is read to the end its successor names
 	again   bool              // c is read for what was in the active queue at the last stop
 	tries   int               // of reading a place that could not be read
@@ -226,7 +227,11 @@ const batchRecipients = 20_000
 // tailed makes a message of a record that the tail's scanner read lazily.
 func (q *Queue) tailed(c *contentFile, rec *slot.Record) (*Message, error) {
 	if rec.Flags&slot.FlagLarge == 0 {
-		return q.message(c, rec, nil, q.tail.span(rec))
+		m, err := q.message(c, rec, nil, q.tail.span(rec))
+		if err == nil && len(rec.Content) > 0 {
+			q.tail.warm.put(m, rec.Content)
+		}
+		return m, err
 	}
 	full, buf, err := slot.ReadRecord(q.tail.f, q.tail.at.h, rec.Offset, q.rbuf)
 	q.rbuf = buf
@@ -325,7 +330,9 @@ func (q *Queue) openTail(c *contentFile, from, size int64, again bool) error {
 		return err
 	}
 	q.tail.begin(c, f, c.span(0), from, size)
-	q.tail.again = again
+	if q.tail.again = again; !again {
+		q.tail.scan.Warm, q.tail.warm.most = q.o.Warm, q.o.Warm
+	}
 	return nil
 }
 
@@ -366,7 +373,7 @@ func (t *tailState) begin(c *contentFile, f disk.File, at contentSpan, from, siz
 // span is where a record is that the scanner gave.
 func (t *tailState) span(rec *slot.Record) contentSpan {
 	at := t.at
-	at.record = rec.Offset
+	at.record, at.size = rec.Offset, rec.Size
 	return at
 }
 
