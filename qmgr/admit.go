@@ -169,6 +169,7 @@ func (m *manager) weigh(src sched.Source, in *spool.Message, from sched.Parking)
 	}
 	msg := &message{Message: in, active: time.Now(), from: from}
 	msg.pass(m.spool.Now())
+	msg.known = msg.one.known[:0]
 	if (!m.bumped[in.Ref] || m.machine.Room() == 0) && m.records.condemned(ofMessage, in.Ref) == "" {
 		if m.tooLarge(msg) {
 			m.parkIn(&m.parking.large, in)
@@ -255,7 +256,8 @@ func sameHop(a, b sched.Recipient) bool {
 func (m *manager) admit(src sched.Source, msg *message) {
 	m.enter(msg)
 	env := msg.Envelope
-	m.log.Event(maillog.QueueActive{Queue: env.ID, From: env.Sender, Size: env.Size, Recipients: len(env.Recipients) - msg.State.Done.Len()})
+	m.lines.active = maillog.QueueActive{Queue: env.ID, From: env.Sender, Size: env.Size, Recipients: len(env.Recipients) - msg.State.Done.Len()}
+	m.log.Event(&m.lines.active)
 
 	if m.onRecord(msg) {
 		return
@@ -295,7 +297,7 @@ func (m *manager) schedule(src sched.Source, msg *message) {
 // slice gives the scheduler the next recipients that are to be tried, of a large message
 // some at a time. Those whose fate is known without an agent have it at once.
 func (m *manager) slice(src sched.Source, msg *message, flush bool) {
-	all := make([]sched.Recipient, 0, min(len(msg.rcpts)-msg.next, 16))
+	all := m.given[:0]
 	known, from := msg.known, msg.from
 	msg.known, msg.from = nil, sched.Parking{}
 	now, most := m.now(), m.machine.Slice()
@@ -327,7 +329,13 @@ func (m *manager) slice(src sched.Source, msg *message, flush bool) {
 	expire, notice := m.times(msg.State.Since, msg.Envelope.Sender == "", msg.warning || msg.State.Notices > 0)
 	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: src, Flush: flush, Recipients: all, Expire: expire, Notice: notice,
 		More: msg.next < len(msg.rcpts)})
+	if m.given = all; cap(all) > givenMax {
+		m.given = nil
+	}
 }
+
+// givenMax is how many recipients manager.given keeps memory for.
+const givenMax = 1024
 
 // settle records the outcome for one recipient that no agent was needed for, and
 // logs it in the name of the daemon that Postfix has for it.

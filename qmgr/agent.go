@@ -73,11 +73,45 @@ func (m *manager) connect(name string, sock *net.UnixConn) {
 	m.post(func() { m.agentDown(a, err) })
 }
 
+// reports are what one read brought, until the owner has taken them.
+type reports struct {
+	results []proto.Result
+	names   []proto.Resolved
+	run     func()
+}
+
+// next returns memory for one more result: of those before, what is not kept.
+func (r *reports) next() *proto.Result {
+	if n := len(r.results); n < cap(r.results) {
+		r.results = r.results[:n+1]
+	} else {
+		r.results = append(r.results, proto.Result{})
+	}
+	return &r.results[len(r.results)-1]
+}
+
 // read passes on every result of a read at once.
 func (a *agent) read() error {
+	idle := make(chan *reports, 4)
 	for {
-		var batch []proto.Result
-		var names []proto.Resolved
+		var got *reports
+		select {
+		case got = <-idle:
+		default:
+			got = &reports{}
+			got.run = func() {
+				a.m.resolved(a, got.names)
+				a.m.results(a, got.results)
+				got.names = nil
+				if got.results = got.results[:0]; cap(got.results) > reportsMax {
+					return
+				}
+				select {
+				case idle <- got:
+				default:
+				}
+			}
+		}
 		for {
 			f, err := a.conn.Next()
 			if err != nil {
@@ -86,13 +120,11 @@ func (a *agent) read() error {
 			f.CloseFDs()
 			switch f.Type {
 			case proto.TypeResult:
-				var r proto.Result
-				err = r.Decode(f.Payload)
-				batch = append(batch, r)
+				err = got.next().Decode(f.Payload)
 			case proto.TypeResolved:
 				var r proto.Resolved
 				err = r.Decode(f.Payload)
-				names = append(names, r)
+				got.names = append(got.names, r)
 			default:
 				err = fmt.Errorf("frame type %d from %s: %w", f.Type, a.name, ipc.ErrFrame)
 			}
@@ -103,12 +135,12 @@ func (a *agent) read() error {
 				break
 			}
 		}
-		a.m.post(func() {
-			a.m.resolved(a, names)
-			a.m.results(a, batch)
-		})
+		a.m.post(got.run)
 	}
 }
+
+// reportsMax is how many results in a batch keep their memory.
+const reportsMax = 256
 
 // send gives a request to the writer.
 func (a *agent) send(req *proto.Deliver, msg *spool.Message) {

@@ -62,7 +62,8 @@ func (m *manager) conclude(msg *message) {
 	}
 	groups := msg.groups(now, next)
 	if len(groups) == 0 {
-		m.log.Event(maillog.Removed{Queue: msg.Envelope.ID})
+		m.lines.removed.Queue = msg.Envelope.ID
+		m.log.Event(&m.lines.removed)
 		m.spool.Finish(msg.Message)
 		m.forget(msg)
 		return

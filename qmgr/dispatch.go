@@ -57,7 +57,8 @@ func (m *manager) dispatch() {
 		switch a.Kind {
 		case sched.Deliver:
 			if !m.deliver(a) {
-				m.stalled = &a
+				stalled := a // a copy: else each action would be on the heap
+				m.stalled = &stalled
 			}
 		case sched.Suspend:
 			m.suspend(msg, a)
@@ -106,7 +107,8 @@ func (m *manager) deliver(a sched.Action) bool {
 		m.requeue(a.Entry, msg, a.Recipients)
 		return true
 	}
-	d := &delivery{entry: a.Entry, ref: msg.Ref, msg: msg, service: a.Transport, nextHop: a.NextHop, recipients: left}
+	d := msg.newDelivery()
+	*d = delivery{entry: a.Entry, ref: msg.Ref, msg: msg, service: a.Transport, nextHop: a.NextHop, recipients: left}
 	if msg.suspect != "" {
 		m.setAside(msg, program, d)
 		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})

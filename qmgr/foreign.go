@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"slices"
 	"time"
 
 	"postrider/lib/mail"
@@ -109,7 +110,9 @@ func (m *manager) foreignResult(a *agent, r *proto.Result) {
 		}
 		m.spool.Done(d.ref, sent...)
 	}
-	m.early[d.ref] = append(m.early[d.ref], early{d, *r})
+	late := *r
+	late.Recipients = slices.Clone(r.Recipients) // r's are used again
+	m.early[d.ref] = append(m.early[d.ref], early{d, late})
 }
 
 // early is a result that came before its message was open.

@@ -67,7 +67,9 @@ type manager struct {
 	lookups    map[uint64]*lookup
 	lastLookup uint64
 	acks       map[*agent][]proto.DeliveryID
-	talking    []*agent                       // with something to be written at the end of the turn
+	talking    []*agent // with something to be written at the end of the turn
+	lines      lines
+	given      []sched.Recipient              // what slice gave the scheduler last, for its memory
 	asked      proto.Deliver                  // the request sent last, whose memory the next one uses
 	foreign    map[proto.DeliveryID]*delivery // in hand since an earlier qmgr
 	held       map[slot.Ref][]*delivery       // the same, by message
@@ -90,6 +92,12 @@ type manager struct {
 	deadline time.Time                // after which the silent ones are killed
 	rounds   int                      // how often that was done
 	stopping bool
+}
+
+// lines are events of the log, filled anew for each message.
+type lines struct {
+	active  maillog.QueueActive
+	removed maillog.Removed
 }
 
 // run is the owner's loop. It returns when ctx ends, or when we are to stop and
@@ -213,6 +221,9 @@ func (m *manager) touch(msg *message, n uint32) {
 	r.logged = true
 	if len(msg.over) == 0 {
 		m.touched = append(m.touched, msg)
+	}
+	if msg.over == nil {
+		msg.over = msg.one.over[:0]
 	}
 	msg.over = append(msg.over, n)
 }

@@ -70,6 +70,28 @@ type message struct {
 	corrupt  string            // why its content cannot be read, or ""
 	suspect  string            // how an agent died with it in hand, or ""
 	aside    int               // deliveries that are set aside, waiting or in hand
+
+	one one // memory that a message with one recipient needs, taken with its own
+}
+
+// one is used by the first that needs it.
+type one struct {
+	recipient [1]recipient
+	known     [1]sched.Recipient
+	over      [1]uint32
+	delivery  delivery
+	status    mail.Status
+	delivers  bool // delivery is used
+	told      bool // status is used
+}
+
+// newDelivery returns memory for a delivery of m.
+func (m *message) newDelivery() *delivery {
+	if m.one.delivers {
+		return &delivery{}
+	}
+	m.one.delivers = true
+	return &m.one.delivery
 }
 
 // noteHop notes where a recipient goes.
@@ -89,7 +111,11 @@ func (m *message) share(st mail.Status) *mail.Status {
 			return s
 		}
 	}
-	s := &st
+	s := &m.one.status
+	if m.one.told {
+		s = new(mail.Status)
+	}
+	*s, m.one.told = st, true
 	m.seen[m.turn] = s
 	m.turn = (m.turn + 1) % len(m.seen)
 	return s
@@ -140,7 +166,10 @@ func (m *message) unfinished(numbers []uint32) []uint32 {
 // those that are due are to be tried, or reported when they failed before. When it
 // was flushed, all are due.
 func (m *message) pass(now time.Time) {
-	m.rcpts = make([]recipient, len(m.Envelope.Recipients))
+	m.one.recipient = [1]recipient{}
+	if m.rcpts = m.one.recipient[:]; len(m.Envelope.Recipients) != 1 {
+		m.rcpts = make([]recipient, len(m.Envelope.Recipients))
+	}
 	if len(m.State.Groups) == 0 {
 		for i := range m.rcpts {
 			m.rcpts[i].state = trying

@@ -21,7 +21,8 @@ func (m *manager) resolve(msg *message, n uint32) (sched.Recipient, *mail.Status
 		return sched.Recipient{}, route.Bad
 	}
 	if st, ok := address.Verdict(route.Transport, m.set.program(route.Transport), route.NextHop); ok {
-		return sched.Recipient{}, &st
+		over := st
+		return sched.Recipient{}, &over
 	}
 	return sched.Recipient{Index: n, Transport: route.Transport, NextHop: route.NextHop, User: m.set.user(route.Recipient)}, nil
 }

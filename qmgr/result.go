@@ -8,6 +8,9 @@ import (
 
 // results takes what an agent reports.
 func (m *manager) results(a *agent, rs []proto.Result) {
+	if len(rs) > 0 && m.acks[a] == nil {
+		m.acks[a] = make([]proto.DeliveryID, 0, len(rs))
+	}
 	for i := range rs {
 		r := &rs[i]
 		m.acks[a] = append(m.acks[a], r.ID)

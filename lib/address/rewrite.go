@@ -50,6 +50,9 @@ func (r *Resolver) rewrite(a string) (out string, routed bool) {
 	} else if r.appendDomain && domain[0] != '[' && !strings.Contains(domain, ".") {
 		domain += "." + r.mydomain
 	}
+	if domain == a[i+1:] {
+		return a, routed
+	}
 	return a[:i+1] + domain, routed
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"os"
 	"slices"
@@ -31,9 +30,11 @@ type indexed struct {
 }
 
 func hashID(id mail.QueueID) uint64 {
-	h := fnv.New64a()
-	io.WriteString(h, string(id))
-	return h.Sum64()
+	h := uint64(14695981039346656037) // FNV-1a
+	for i := range len(id) {
+		h = (h ^ uint64(id[i])) * 1099511628211
+	}
+	return h
 }
 
 func contentIndexName(number uint64) string {

@@ -214,6 +214,9 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 		}
 		m.State.Done = slices.Clone(q.marks[ref])
 		q.admit(m)
+		if out == nil {
+			out = make([]*Message, 0, min(limit, 16))
+		}
 		out = append(out, m)
 		weight += len(m.Envelope.Recipients)
 	}
