@@ -183,7 +183,7 @@ func (m *manager) request(p *proto.Deliver, d *delivery, nextHop string) {
 		ID: proto.DeliveryID{Epoch: m.epoch, Seq: uint64(d.entry)}, Service: d.service, NextHop: nextHop,
 		Queue: env.ID, File: d.msg.Ref.File, Slot: d.msg.Ref.Slot,
 		Sender: env.Sender, EnvID: env.EnvID, Ret: env.Ret, Body: env.Body, UTF8: env.UTF8, Origin: env.Origin, Client: env.Client,
-		Arrival: env.Arrival, Active: d.msg.active, Handed: d.handed, Size: d.msg.Size,
+		Arrival: env.Arrival, Active: d.msg.active, Handed: d.handed, Size: d.msg.Size, Keep: m.demand.again(d.handed, d.service, nextHop),
 		Recipients: slices.Grow(p.Recipients[:0], len(d.recipients)),
 	}
 	for _, n := range d.recipients {

@@ -69,6 +69,7 @@ type manager struct {
 	acks       map[*agent][]proto.DeliveryID
 	talking    []*agent // with something to be written at the end of the turn
 	lines      lines
+	demand     demand
 	given      []sched.Recipient              // what slice gave the scheduler last, for its memory
 	asked      proto.Deliver                  // the request sent last, whose memory the next one uses
 	foreign    map[proto.DeliveryID]*delivery // in hand since an earlier qmgr

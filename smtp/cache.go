@@ -68,10 +68,11 @@ func (c *cache) take(st *settings, k serverKey) *session {
 	return s
 }
 
-// put keeps a session whose last transaction ended properly, or takes leave.
-func (c *cache) put(st *settings, s *session, nextHop string) {
+// put keeps a session whose last transaction ended properly, when its destination is in
+// demand, or takes leave.
+func (c *cache) put(st *settings, s *session, nextHop string, demand bool) {
 	now := time.Now()
-	if !st.keep || st.keepIdle <= 0 || len(s.in.Buffered()) > 0 || now.Sub(s.born) >= st.reuse ||
+	if !demand || !st.keep || st.keepIdle <= 0 || len(s.in.Buffered()) > 0 || now.Sub(s.born) >= st.reuse ||
 		st.reuseCount > 0 && s.uses >= st.reuseCount || s.stopped.Load() || !c.add(st, s, nextHop, now) {
 		s.quit()
 		s.close()

@@ -235,7 +235,7 @@ func (d *delivery) use(s *session) verdict {
 	case usable:
 		d.sessions++
 		d.complete = true
-		d.c.cache.put(d.st, s, d.r.NextHop)
+		d.c.cache.put(d.st, s, d.r.NextHop, d.r.Keep)
 	case spent:
 		d.sessions++
 		s.close()

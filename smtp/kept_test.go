@@ -117,6 +117,16 @@ func TestKeptNot(t *testing.T) {
 	}
 }
 
+// TestNoDemand: a session with a destination that nobody else asks for is not kept.
+func TestNoDemand(t *testing.T) {
+	s := listen(t, "127.0.0.1:0", nil)
+	r := newRig(t, "127.0.0.1:1")
+	d := deliverTo(fmt.Sprintf("[127.0.0.1]:%d", s.port()), testMail, "a")
+	d.Keep = false
+	wait(t, r.ask(d))
+	until(t, "QUIT", func() bool { return strings.HasSuffix(s.commands(), "QUIT") })
+}
+
 // TestIdle: an idle session ends with QUIT when its time is up.
 func TestIdle(t *testing.T) {
 	for _, skip := range []string{"yes", "no"} {

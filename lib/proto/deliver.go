@@ -60,6 +60,7 @@ type Deliver struct {
 	CRC      uint32    // CRC-32C of the content, to be checked before the final dot
 	Inline   bool
 	Content  []byte // when Inline; refers to the frame after Decode
+	Keep     bool   // the destination is in demand: a session with it is worth keeping
 	FDOffset int64  // else: where the content begins in the descriptor
 
 	Recipients []DeliverRecipient
@@ -104,6 +105,7 @@ func (m *Deliver) Append(b []byte) []byte {
 	b = ipc.AppendInt(b, m.Size)
 	b = ipc.AppendUint(b, uint64(m.CRC))
 	b = ipc.AppendInt(b, m.FDOffset)
+	b = ipc.AppendBool(b, m.Keep)
 	b = ipc.AppendUint(b, uint64(len(m.Recipients)))
 	report := m.Service == "bounce"
 	for i := range m.Recipients {
@@ -152,6 +154,7 @@ func (m *Deliver) Decode(b []byte) error {
 	m.Size = d.Int()
 	m.CRC = d.Uint32()
 	m.FDOffset = d.Int()
+	m.Keep = d.Bool()
 	n := d.Count()
 	m.Recipients = slices.Grow(m.Recipients[:0], n)
 	report := m.Service == "bounce"
