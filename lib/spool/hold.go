@@ -17,6 +17,8 @@ type holdState struct {
 	again bool // a sweep is wanted
 	queue []*run
 	sweep *sweep // of the run that is read
+	// patience is until when no sweep begins, after a run could not be read; ms.
+	patience int64
 }
 
 // sweep goes through one run in steps, which are read in the background.
@@ -144,6 +146,8 @@ func (q *Queue) sweepHold() {
 	switch {
 	case h.sweep != nil, len(h.queue) == 0 && !h.again: // it is read, or not wanted
 		return
+	case len(h.queue) == 0 && q.clock.spool.UnixMilli() < h.patience:
+		return
 	case len(h.queue) == 0:
 		h.again = false
 		if h.run != nil {
@@ -226,7 +230,8 @@ func (q *Queue) sweepRun(s *sweep) (more bool) {
 		q.lostRun(r, s.err)
 		return false
 	case s.err != nil && s.err != io.EOF:
-		q.o.Logf("warning: %v", s.err)
+		q.o.Logf("warning: what was released has to wait: %v", s.err)
+		q.hold.again, q.hold.patience = true, q.clock.spool.UnixMilli()+afterError
 		return false
 	}
 	for _, x := range s.found {

@@ -201,8 +201,8 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 			if len(rs) > 0 {
 				m.Replaced = true
 				q.mark(old, rs)
-				if q.open[old] == nil && q.IsHeld(old) {
-					q.hold.again = true // nobody else would see that it is over
+				if q.open[old] == nil { // nobody else would see that it is over
+					q.crossed(old, r.ID)
 				}
 			}
 		}
