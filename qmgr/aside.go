@@ -169,6 +169,30 @@ func (m *manager) detour(msg *message, d *delivery, numbers []uint32) {
 	m.after(0, func() {}) // another program may have something to try
 }
 
+// aloneWaits says for what the recipients of a suspect message wait.
+func (m *manager) aloneWaits(msg *message) map[uint32]proto.Wait {
+	if msg.aside == 0 {
+		return nil
+	}
+	waits := make(map[uint32]proto.Wait)
+	note := func(d *delivery, w proto.Wait) {
+		for _, n := range d.recipients {
+			waits[n] = w
+		}
+	}
+	for program, s := range m.asides {
+		if d := s.current; d != nil && d.msg == msg {
+			note(d, proto.Wait{For: proto.WaitResult, Who: program + proto.AloneSuffix})
+		}
+		for i, d := range s.list {
+			if d.msg == msg {
+				note(d, proto.Wait{For: proto.WaitAlone, Who: program, Ahead: uint64(i)})
+			}
+		}
+	}
+	return waits
+}
+
 // aloneEpoch tells deliveries alone from those that the scheduler knows, whose epoch
 // is odd.
 func (m *manager) aloneEpoch() uint64 { return m.epoch ^ 1 }

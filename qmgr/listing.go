@@ -155,7 +155,7 @@ func (m *manager) describe(batch []*listed) {
 			continue
 		}
 		it.Recipients = it.Recipients[:0]
-		waits := m.waits(msg)
+		waits, alone := m.waits(msg), m.aloneWaits(msg)
 		for i := range msg.rcpts {
 			if r := &msg.rcpts[i]; r.state != finished {
 				to := &msg.Envelope.Recipients[i]
@@ -172,6 +172,8 @@ func (m *manager) describe(batch []*listed) {
 					out.Waits = proto.WaitJournal
 				case r.state == failed:
 					out.Waits = proto.WaitReport
+				case r.state == foreign && alone[uint32(i)].For != "":
+					out.Waits = alone[uint32(i)].For
 				case r.state == foreign:
 					out.Waits = proto.WaitResult
 				}

@@ -2,12 +2,14 @@ package qmgr
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"postrider/lib/crash"
 	"postrider/lib/mail"
 	"postrider/lib/proto"
 	"postrider/lib/sched"
+	"postrider/lib/spool"
 )
 
 // What an agent had in hand when it died by its own fault is suspect. It is not given
@@ -86,8 +88,14 @@ func (m *manager) judge(a *agent, gone []*delivery, fault string) {
 	}
 }
 
-// suspected begins the reason that operators see.
-const suspected = "suspected: "
+// suspected begins the reason that operators see, and tried ends it.
+const (
+	suspected  = "suspected: "
+	triedAlone = "; it is tried alone"
+)
+
+// someHow is how an agent died when that is not known any more.
+const someHow = "an agent died while delivering"
 
 // accuse takes back a delivery whose agent died by its own fault.
 func (m *manager) accuse(d *delivery) {
@@ -150,6 +158,7 @@ func (m *manager) strike(msg *message, d *delivery, how string) {
 		return
 	}
 	m.shame(msg, d)
+	m.spool.Save(msg.Message, m.standingOf(msg)) // so that the next qmgr knows how
 	s := m.asideOf(d.program)
 	s.syncing++
 	m.spool.Sync(func(err error) {
@@ -176,9 +185,28 @@ func (m *manager) condemn(msg *message, how string) {
 func (m *manager) shame(msg *message, d *delivery) {
 	for _, n := range d.recipients {
 		if r := &msg.rcpts[n]; r.state == foreign && r.status.Class != mail.Bounced {
-			r.status = msg.share(mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: suspected + msg.suspect})
+			r.status = msg.share(mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: suspected + msg.suspect + triedAlone})
 		}
 	}
+}
+
+// standingOf is what the state record of a message says when it is filed now.
+func (m *manager) standingOf(msg *message) spool.State {
+	now := m.spool.Now()
+	s := msg.State
+	s.Done, s.Groups = msg.done(), msg.groups(now, now)
+	return s
+}
+
+// howOf is how an agent died with a message in hand, as its state record says.
+func howOf(msg *message) string {
+	for i := range msg.State.Groups {
+		how, is := strings.CutPrefix(msg.State.Groups[i].Status.Text, suspected)
+		if how, tried := strings.CutSuffix(how, triedAlone); is && tried {
+			return how
+		}
+	}
+	return someHow
 }
 
 // lift ends the suspicion: the delivery d came to an ordinary end in a process alone.
@@ -199,7 +227,7 @@ func (m *manager) lift(msg *message, d *delivery) {
 func (m *manager) onRecord(msg *message) bool {
 	switch {
 	case msg.Strikes >= guilty: // qmgr died before it was moved
-		msg.corrupt = fmt.Sprintf("%san agent died while delivering, %d times alone: it is not tried again", suspected, guilty)
+		msg.corrupt = fmt.Sprintf("%s%s, %d times alone: it is not tried again", suspected, howOf(msg), guilty)
 		m.quarantine(msg)
 		return true
 	case m.records.condemned(ofMessage, msg.Ref) != "":
@@ -207,7 +235,7 @@ func (m *manager) onRecord(msg *message) bool {
 		m.quarantine(msg)
 		return true
 	case msg.Strikes > 0:
-		msg.suspect = "an agent died while delivering"
+		msg.suspect = howOf(msg)
 	}
 	if crash.Planted {
 		for i := range msg.Envelope.Recipients {

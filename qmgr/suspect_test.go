@@ -92,10 +92,11 @@ func TestSuspect(t *testing.T) {
 	}
 	s.wants(1)
 	for _, id := range []mail.QueueID{killer, other} {
-		if got, want := s.reasons(id), "suspected: smtp died (SIGSEGV) while delivering"; got != want {
+		if got, want := s.reasons(id), "suspected: smtp died (SIGSEGV) while delivering; it is tried alone"; got != want {
 			t.Errorf("a listing says of %s: %q, not %q", id, got, want)
 		}
 	}
+	s.says(killer, `active, not tried yet\n    last reply: .*suspected: smtp died \(SIGSEGV\) while delivering; it is tried alone\n    suspected: waits for a smtp process of its own, which tries one delivery at a time`)
 	if n := s.attempts(killer, "killer@k.test") + s.attempts(other, "knight@n.test"); n != 2 {
 		t.Errorf("%d attempts before there is a process alone", n)
 	}
@@ -116,6 +117,9 @@ func TestSuspect(t *testing.T) {
 	s.kill() // the strike is on the disk
 	s.start()
 	s.wants(1)
+	if got, want := s.reasons(killer), "suspected: smtp died (SIGABRT) while delivering; it is tried alone"; got != want {
+		t.Errorf("after a restart a listing says %q, not %q", got, want)
+	}
 	s.connect("smtp.alone")
 	s.until("another try alone", func() bool { return s.attempts(killer, "killer@k.test") == 3 })
 	s.die("smtp.alone", "SIGABRT")

@@ -67,7 +67,8 @@ type standing struct {
 	rcpts   []recipient
 	entries []sched.Waiting
 	hands   []proto.Wait // of each entry
-	later   proto.Wait   // for those that are to be tried and in no entry
+	alone   map[uint32]proto.Wait
+	later   proto.Wait // for those that are to be tried and in no entry
 }
 
 // standing takes the copy.
@@ -87,7 +88,7 @@ func (m *manager) standing(it *listed) *standing {
 		for i := range s.entries {
 			s.hands = append(s.hands, m.handOf(&s.entries[i], s.wall))
 		}
-		s.later = proto.Wait{For: proto.WaitTurn}
+		s.later, s.alone = proto.Wait{For: proto.WaitTurn}, m.aloneWaits(msg)
 	case m.stopping:
 		s.waits = append(s.waits, proto.Wait{For: proto.WaitStop})
 	case !m.started:
@@ -287,6 +288,8 @@ func (g *grouping) active() {
 			f.Next = s.hands[k].Until
 		case rc.state == trying:
 			f.State, f.Waits = "active, waiting", []proto.Wait{s.later}
+		case rc.state == foreign && s.alone[uint32(i)].For != "":
+			f.State, f.Waits = "active", []proto.Wait{s.alone[uint32(i)]}
 		case rc.state == foreign:
 			f.State, f.Waits = "active", []proto.Wait{{For: proto.WaitResult, Who: "an agent, since before the queue manager was restarted,"}}
 		case rc.state == replaced:

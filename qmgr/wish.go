@@ -61,9 +61,7 @@ func (m *manager) wish(kind proto.VerbKind, t spool.Target, done *proto.Done) er
 	case msg != nil && msg.gone, m.deleted[t.Ref]:
 		return nil
 	case msg != nil:
-		now := m.spool.Now()
-		s := msg.State
-		s.Done, s.Groups = msg.done(), msg.groups(now, now)
+		s := m.standingOf(msg)
 		if len(s.Groups) == 0 {
 			return nil
 		}

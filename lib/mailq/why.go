@@ -186,6 +186,8 @@ func sentence(w *proto.Wait, id string) string {
 		return "waits for " + w.Who + ", which is not running; master starts it again"
 	case proto.WaitResult:
 		return "in hand: " + w.Who + " is delivering it"
+	case proto.WaitAlone:
+		return "suspected: waits for a " + w.Who + " process of its own, which tries one delivery at a time"
 	case proto.WaitResolve:
 		return "waits for the addresses of " + w.Who + ", which are being looked up"
 	case proto.WaitLog:

@@ -66,6 +66,7 @@ const (
 	WaitTurn    WaitKind = "turn"        // other mail goes first
 	WaitAgent   WaitKind = "agent"       // the program that delivers
 	WaitResult  WaitKind = "result"      // the agent's, which has it in hand
+	WaitAlone   WaitKind = "alone"       // the process that tries suspects one at a time
 	WaitResolve WaitKind = "resolving"   // where the recipients go
 	WaitLog     WaitKind = "log"         // room in the log of the spool
 	WaitActive  WaitKind = "active"      // room in the active queue
