@@ -14,9 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postrider/lib/config"
+	"postrider/lib/disk"
 	"postrider/lib/lockdown"
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
+	"postrider/lib/spool"
 )
 
 // supervise is the mail system: it returns when that has ended.
@@ -133,6 +135,9 @@ func (s *supervisor) begin(signals chan os.Signal, wrong []string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if err := spool.CheckVersion(disk.OS(c.String("queue_directory"))); err != nil { // or cleanup would write into it
+		return fmt.Errorf("queue directory %s: %w", c.String("queue_directory"), err)
 	}
 	if err := s.bindPatiently(ctx); err != nil {
 		return err

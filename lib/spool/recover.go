@@ -15,11 +15,6 @@ import (
 	"postrider/lib/slot"
 )
 
-const (
-	versionFile = "version"
-	versionText = "postrider spool 1\n"
-)
-
 // Open puts the spool together after whatever ended its last use: it makes
 // what is missing, checks the version, loads the newest good checkpoint and
 // replays the log behind it. The caller holds the lock of the queue
@@ -159,13 +154,12 @@ func (q *Queue) layout() (fresh bool, err error) {
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("spool: %w", err)
-	case string(b) == versionText:
-		return false, nil
-	case !strings.HasPrefix(string(b), versionText[:len(versionText)-2]): // damaged; each file has a version too
-		q.o.Logf("warning: %s is damaged and written anew", versionFile)
-		return false, q.writeVersion()
 	}
-	return false, fmt.Errorf("%w: %q; this program knows %q", ErrVersion, strings.TrimSpace(string(b)), strings.TrimSpace(versionText))
+	if good, err := knows(b); good || err != nil {
+		return false, err
+	}
+	q.o.Logf("warning: %s is damaged and written anew", versionFile) // each file has a version too
+	return false, q.writeVersion()
 }
 
 func (q *Queue) writeVersion() error {

@@ -120,9 +120,8 @@ type Surveyed struct {
 // where it is the word of that that is lost, than one missed (S5). An error is
 // found's, or ErrVersion.
 func Survey(fsys disk.FS, found func(*Found) error, lost func(Loss)) (*Surveyed, error) {
-	b, err := readAll(fsys, versionFile)
-	if err == nil && len(b) > 0 && string(b) != versionText {
-		return nil, fmt.Errorf("%w: %q", ErrVersion, bytes.TrimSpace(b))
+	if err := CheckVersion(fsys); errors.Is(err, ErrVersion) {
+		return nil, err
 	}
 	var s *survey
 	for try := 1; ; try++ {

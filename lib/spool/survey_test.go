@@ -241,13 +241,17 @@ func (r *rig) surveyQuietly(t *testing.T) (map[string]bool, int, []Loss) {
 	return found, 0, losses
 }
 
-// A spool of another version is refused.
+// A spool of another version is refused; one whose version file is damaged is read.
 func TestSurveyVersion(t *testing.T) {
 	r := newRig(t, 1)
 	r.stop()
 	f, _ := r.disk.OpenFile(versionFile, os.O_RDWR, 0)
 	f.WriteAt([]byte("postrider spool 9\n"), 0)
 	if _, err := Survey(r.disk, nil, nil); !errors.Is(err, ErrVersion) {
+		t.Error(err)
+	}
+	f.WriteAt([]byte("postrider spo\xff\xff"), 0)
+	if _, err := Survey(r.disk, nil, func(l Loss) { t.Log(l) }); err != nil {
 		t.Error(err)
 	}
 }

@@ -99,6 +99,21 @@ func TestMistakes(t *testing.T) {
 		t.Error(v.Err(), v)
 	}
 
+	// The queue of a later version is left alone: no daemon starts and writes into it.
+	version := filepath.Join(i.Queue, "version")
+	good, err := os.ReadFile(version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.WriteFile("queue/version", "postrider spool 2\n")
+	if r := i.Run("master", "start"); r.Code == 0 || !strings.Contains(r.Stderr, "postrider spool 2") || strings.Count(r.Stderr, "\n") != 1 {
+		t.Errorf("a queue of a later version: %+v", r)
+	}
+	if r := i.Run("master", "status"); r.Code == 0 {
+		t.Errorf("it runs: %+v", r)
+	}
+	os.WriteFile(version, good, 0o600)
+
 	// A directory that cannot be made is named.
 	i.Set("queue_directory = /proc/nowhere/queue")
 	if r := i.Run("master"); r.Code == 0 || !strings.Contains(r.Stderr, "/proc/nowhere") || strings.Count(r.Stderr, "\n") != 1 {

@@ -80,6 +80,7 @@ func TestSendmail(t *testing.T) {
 	i.Start()
 	i.Await("delivery after the start", func() bool { return l.Open() == 0 })
 	i.Await("an empty queue", i.Drained)
+	i.Must("postqueue", "-f") // answered when all that was decided is on the disk
 	i.Kill()
 	i.Start()
 	// The journal is read in order: when this one is there, nothing older is left in it.
