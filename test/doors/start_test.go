@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -21,33 +22,32 @@ func uid(st fs.FileInfo) uint32 { return st.Sys().(*syscall.Stat_t).Uid }
 // startLimit is what issue 3 asks of a daemon's start, doors included.
 const startLimit = 50 * time.Millisecond
 
-// Each daemon is ready 50 ms after master started it. The best of some starts counts:
-// what disturbs a start is not the daemon's.
+// Each daemon is ready 50 ms after master started it. The best of some starts is judged:
+// what disturbs a start is not the daemon's. Their medians are logged; doc/security.md
+// has those of a quiet machine.
 func TestStartTime(t *testing.T) {
 	bin := instance.Programs(t)
 	for _, name := range daemons {
-		best := map[string]time.Duration{}
-		for _, layers := range []string{"landlock, seccomp", ""} {
-			for range 10 {
-				d := startOnce(t, filepath.Join(bin, name), layers)
-				if old, ok := best[layers]; !ok || d < old {
-					best[layers] = d
-				}
-				if layers != "" && d < startLimit/4 {
-					break
-				}
+		var best, median [2]time.Duration
+		for i, layers := range []string{"landlock, seccomp", ""} {
+			c := startConfig(t, layers)
+			startOnce(t, filepath.Join(bin, name), c) // makes what is there ever after
+			var all []time.Duration
+			for range 7 {
+				all = append(all, startOnce(t, filepath.Join(bin, name), c))
 			}
+			slices.Sort(all)
+			best[i], median[i] = all[0], all[len(all)/2]
 		}
-		t.Logf("%s: %v, %v without doors", name, best["landlock, seccomp"], best[""])
-		if best["landlock, seccomp"] > startLimit {
-			t.Errorf("%s was ready after %v", name, best["landlock, seccomp"])
+		t.Logf("%s: %v, best %v; without doors %v, best %v", name, median[0], best[0], median[1], best[1])
+		if best[0] > startLimit {
+			t.Errorf("%s was ready after %v", name, best[0])
 		}
 	}
 }
 
-// startOnce starts a daemon as master does, without partners, and returns how long it
-// took to be ready.
-func startOnce(t *testing.T, program, layers string) time.Duration {
+// startConfig makes a queue and the configuration for it.
+func startConfig(t *testing.T, layers string) *config.Config {
 	t.Helper()
 	dir := t.TempDir()
 	for _, sub := range []string{"incoming", "content", "maildrop", "deferred", "hold", "store", "log", "corrupt"} {
@@ -65,6 +65,13 @@ func startOnce(t *testing.T, program, layers string) time.Duration {
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// startOnce starts a daemon as master does, without partners, and returns how long it
+// took to be ready.
+func startOnce(t *testing.T, program string, c *config.Config) time.Duration {
+	t.Helper()
 	snapshot := c.Snapshot()
 	ours, theirs, err := ipc.Pair()
 	if err != nil {
@@ -77,7 +84,7 @@ func startOnce(t *testing.T, program, layers string) time.Duration {
 	defer sock.Close()
 	end := os.NewFile(uintptr(theirs), "control")
 	cmd := exec.Command(program)
-	cmd.Dir = dir + "/queue"
+	cmd.Dir = c.String("queue_directory")
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	cmd.ExtraFiles = []*os.File{end}
 	began := time.Now()
