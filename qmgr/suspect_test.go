@@ -2,7 +2,6 @@ package qmgr
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"testing"
 
 	libagent "postrider/lib/agent"
-	"postrider/lib/config"
 	"postrider/lib/mail"
 	"postrider/lib/proto"
 )
@@ -220,43 +218,5 @@ func TestDrainBefore(t *testing.T) {
 	s.set(func(r *libagent.Request) proto.Result {
 		return all(r, mail.Status{Class: mail.Sent, DSN: "2.0.0", Text: "ok"})
 	})
-	s.logged("%s: removed", id)
-}
-
-// A reload that leads a suspect elsewhere holds for what waits for the process alone.
-// Red without rerouteAside.
-func TestSuspectRerouted(t *testing.T) {
-	s := newSite(t)
-	hold := make(chan struct{})
-	defer close(hold)
-	s.set(func(r *libagent.Request) proto.Result {
-		<-hold
-		return all(r, mail.Status{Class: mail.Sent, DSN: "2.0.0", Text: "ok"})
-	})
-	id := s.submit(mail.Envelope{Sender: "a@x.test", Recipients: to("k@k.test")})
-	s.until("in hand", func() bool { return s.attempts(id, "k@k.test") == 1 })
-	s.die("smtp.0", "SIGSEGV")
-	s.connect("smtp.0")
-	s.wants(1)
-	main := filepath.Join(filepath.Dir(s.dir), "conf", "main.cf")
-	text, err := os.ReadFile(main)
-	if err == nil {
-		err = os.WriteFile(main, append(text, "relayhost = [elsewhere.test]\n"...), 0o644)
-	}
-	cfg, problems := config.Load(filepath.Dir(main))
-	if err := errors.Join(err, problems.Err()); err != nil {
-		t.Fatal(err)
-	}
-	ask(s.m, func() bool { s.m.d.(*fakeHost).cfg = cfg; s.m.reload(); return true })
-	hops := make(chan string, 1)
-	s.set(func(r *libagent.Request) proto.Result {
-		hops <- r.NextHop
-		return all(r, mail.Status{Class: mail.Sent, DSN: "2.0.0", Text: "ok"})
-	})
-	s.connect("smtp.alone")
-	s.logged("%s: not suspected any more", id)
-	if hop := <-hops; hop != "[elsewhere.test]" {
-		t.Errorf("tried at %s", hop)
-	}
 	s.logged("%s: removed", id)
 }
