@@ -57,7 +57,10 @@ func (m *manager) next() bool {
 			}
 			continue
 		}
-		if m.machine.Prefer() == sched.Incoming && m.nextFresh() || m.nextDeferred() || m.nextFresh() {
+		// A look that only parks is a turn, too: a million that are due for a full
+		// destination must not come before what is new.
+		m.freshNext = !m.freshNext
+		if m.freshNext && m.nextFresh() || m.nextDeferred() || m.nextFresh() {
 			return true
 		}
 	}
