@@ -60,8 +60,8 @@ type front struct {
 func newFront(v *service, conn net.Conn) *front {
 	set := v.set.Load()
 	f := &front{service: v, set: set, conn: conn, where: "CONNECT"}
-	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-		f.addr = ap.Addr().Unmap().WithZone("")
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		f.addr = a.AddrPort().Addr().Unmap().WithZone("")
 	}
 	f.client = mail.Client{Name: "unknown", Addr: f.addr.String(), Protocol: "SMTP"}
 	f.in = wire.NewReader(conn, max(4096, set.lineLimit+2))

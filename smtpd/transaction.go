@@ -15,8 +15,9 @@ import (
 // that nothing of one message can reach the next.
 type transaction struct {
 	env     mail.Envelope
-	refused int // recipients
-	over    int // recipients beyond the limit
+	first   [1]mail.Recipient // room for what most have
+	refused int               // recipients
+	over    int               // recipients beyond the limit
 }
 
 // transactions is a session as the engine knows it (smtp.Session). What it refuses, it
@@ -46,6 +47,7 @@ func (s transactions) Mail(from string, _ *smtp.MailOptions) error {
 		Body:    f.params.body,
 		UTF8:    f.params.utf8,
 	}}
+	tx.env.Recipients = tx.first[:0]
 	f.tx = tx
 	return nil
 }

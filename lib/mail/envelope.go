@@ -184,7 +184,11 @@ func appendRecipient(b []byte, r *Recipient) []byte {
 // DecodeEnvelope reads the stored form. Any error is ErrEnvelope. The envelope
 // does not refer to b: its strings are parts of one copy.
 func DecodeEnvelope(b []byte) (*Envelope, error) {
-	e := &Envelope{}
+	x := &struct {
+		Envelope
+		first [1]Recipient // room for what most have
+	}{}
+	e := &x.Envelope
 	err := eachField(string(b), func(tag uint64, v string) error {
 		switch tag {
 		case tagID:
@@ -195,6 +199,9 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 			r, err := decodeRecipient(v)
 			if err != nil {
 				return err
+			}
+			if e.Recipients == nil {
+				e.Recipients = x.first[:0]
 			}
 			e.Recipients = append(e.Recipients, r)
 		case tagClientName:

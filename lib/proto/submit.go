@@ -11,7 +11,7 @@ const (
 	SubmitName    = "submit"
 	SubmitVersion = 2
 	// SubmitMax bounds the content of one Submit or SubmitData frame, in bytes.
-	SubmitMax = 64 << 10
+	SubmitMax = 128 << 10
 )
 
 // Frame types of the submit conversation.
