@@ -76,6 +76,7 @@ type Conn struct {
 	trying []byte
 	tried  int
 	tryErr error
+	full   bool // it did not take all the last time
 
 	in      []byte // bytes read and not yet handed out: in[r:w]
 	r, w    int
@@ -222,7 +223,7 @@ func (c *Conn) flush() error {
 			c.err = err
 		}
 	}
-	c.writing = false
+	c.writing, c.full = false, false
 	if c.err != nil {
 		c.drop()
 	}

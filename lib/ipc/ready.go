@@ -34,7 +34,7 @@ func (c *Conn) Add(typ uint8, m Appender) bool {
 		c.mu.Unlock()
 		return false
 	}
-	much := len(c.pending) > readyWrite
+	much := len(c.pending) > readyWrite && !c.full
 	c.mu.Unlock()
 	if much {
 		c.TryFlush()
@@ -63,12 +63,15 @@ func (c *Conn) TryFlush() (left bool) {
 	if err != nil && c.err == nil {
 		c.err = fmt.Errorf("ipc: write: %w", err)
 	}
-	if n < len(b) && c.err == nil {
+	if c.full = n < len(b); c.full && c.err == nil {
 		added := c.pending
 		for i := range c.fds {
 			c.fds[i].at += len(b) - n
 		}
-		c.pending = append(b[:copy(b, b[n:])], added...)
+		if n > 0 {
+			b = b[:copy(b, b[n:])]
+		}
+		c.pending = append(b, added...)
 		b = added
 	}
 	if cap(b) <= 1<<20 {
