@@ -99,7 +99,7 @@ type item struct {
 // committer and the keeper. The directories exist. Other writers are gone: the
 // caller holds the spool's lock.
 func Open(o Options) (*Journal, error) {
-	o.FileSize = cmp.Or(o.FileSize, 64<<20)
+	o.FileSize = cmp.Or(o.FileSize, defaultFileSize)
 	o.InlineLimit = min(cmp.Or(o.InlineLimit, 256<<10), slot.MaxContent)
 	o.Spares = cmp.Or(o.Spares, 2)
 	o.MinFree = max(o.MinFree, reserveFiles*o.FileSize)

@@ -108,13 +108,13 @@ func defaults(o Options) Options {
 		o.OnFreed = func(string) {}
 	}
 	if o.LogSize == 0 {
-		o.LogSize = 64 << 20
+		o.LogSize = defaultLogSize
 	}
 	if o.StoreSize == 0 {
-		o.StoreSize = 64 << 20
+		o.StoreSize = defaultStoreSize
 	}
 	if o.RunSlots == 0 {
-		o.RunSlots = 32768
+		o.RunSlots = defaultRunSlots
 	}
 	if o.MarkSyncDelay == 0 {
 		o.MarkSyncDelay = 20 * time.Millisecond

@@ -125,6 +125,9 @@ func (q *Queue) freed(of slot.Kind, n uint64) {
 		delete(q.stores, n)
 		q.space.store = max(q.space.store, n)
 	default:
+		if r := q.runs[n]; r != nil && q.replaying {
+			r.close() // its file, written anew from the log, goes when the directories are compared
+		}
 		delete(q.runs, n)
 	}
 }
