@@ -16,8 +16,10 @@ const (
 	envStates  = "POSTRIDER_BLOCK_STATES"
 	envStarts  = "POSTRIDER_BLOCK_STARTS"
 	envPulls   = "POSTRIDER_BLOCK_PULLS"
+	envLimit   = "POSTRIDER_BLOCK_LIMIT"
 	envSeconds = "POSTRIDER_BLOCK_SECONDS"
 	envSeed    = "POSTRIDER_BLOCK_SEED"
+	envKeep    = "POSTRIDER_BLOCK_KEEP"
 	envBtrfs   = "POSTRIDER_BLOCK_BTRFS"
 )
 
@@ -50,47 +52,78 @@ func each(t *testing.T, f func(t *testing.T, kind filesystem)) {
 // After a power cut anywhere in a recording of the system at work, with any part of what
 // was not flushed on the disk, the file system mounts, and everything is in its place.
 func TestPowerCut(t *testing.T) {
-	states, starts := number(t, envStates, 150), number(t, envStarts, 1)
-	seconds, seed := number(t, envSeconds, 3), uint64(number(t, envSeed, int(time.Now().Unix()%1_000_000)))
+	states, starts := number(t, envStates, 2000), number(t, envStarts, 1)
+	limit := time.Duration(number(t, envLimit, 3)) * time.Second
+	seconds, seed := number(t, envSeconds, 2), uint64(number(t, envSeed, int(time.Now().Unix()%1_000_000)))
 	each(t, func(t *testing.T, kind filesystem) {
-		d := newDisk(t, kind)
-		w := newWorld(t, d)
+		w := newWorld(t, newDisk(t, kind))
 		h, r := w.recorded(seed, time.Duration(seconds)*time.Second)
-		var tm [3]time.Duration
-		begun, again, oldest, lossy := time.Now(), 0, time.Duration(0), 0
-		err := r.states(r.cuts(states, seed), func(c cut, what string, m image) error {
-			t0 := time.Now()
-			if err := d.remount(m); err != nil {
-				return fmt.Errorf("mount: %w", err)
+		var sum tally
+		begun := time.Now()
+		for round := uint64(0); sum.states < states && (round == 0 || time.Since(begun) < limit); round++ {
+			cuts := r.cuts(min(25, states-sum.states), seed+round)
+			if err := r.states(cuts, func(c cut, m image) error { return w.listed(h, r, c, m, &sum) }); err != nil {
+				t.Fatalf("%s=%d: %v", envSeed, seed, err)
 			}
-			t1 := time.Now()
-			var l ledger.Ledger
-			deleted, held := h.at(c.pos, &l)
-			x, err := look(d.dir, &l, func() { d.pull(shutNoLogFlush) })
-			t2 := time.Now()
-			d.unmount()
-			t3 := time.Now()
-			tm[0] += t1.Sub(t0); tm[1] += t2.Sub(t1); tm[2] += t3.Sub(t2)
-			if err != nil {
-				return err
-			}
-			n, age, err := x.judge(h, c.pos, r.at(c.pos), deleted, held)
-			if again += n; n > 0 {
-				lossy++
-			}
-			oldest = max(oldest, age)
-			return err
-		})
-		if err != nil {
-			t.Fatalf("%s=%d: %v", envSeed, seed, err)
 		}
-		t.Logf("%s=%d: %d states, %.1f ms each; in %d of them %d deliveries will be repeated, the oldest %v before the cut",
-			envSeed, seed, states, float64(time.Since(begun).Milliseconds())/float64(states), lossy, again, oldest.Round(time.Millisecond))
-		t.Log(tm)
-		if err := r.states(r.cuts(starts, seed+1), func(c cut, what string, m image) error { return w.restarted(h, r, c, m) }); err != nil {
+		t.Logf("%s=%d: %d states, %.1f ms each; in %d of them %d deliveries will be repeated, the oldest %v before the cut", envSeed, seed,
+			sum.states, float64(time.Since(begun).Milliseconds())/float64(sum.states), sum.repeating, sum.again, sum.oldest.Round(time.Millisecond))
+		if err := r.states(r.cuts(starts, seed-1), func(c cut, m image) error { return w.restarted(h, r, c, m) }); err != nil {
 			t.Fatalf("%s=%d, by the programs: %v", envSeed, seed, err)
 		}
 	})
+}
+
+// tally is what many states come to.
+type tally struct {
+	states, repeating, again int
+	oldest                   time.Duration
+}
+
+// listed mounts a state of the disk, starts the spool, lists what is there, and judges.
+func (w *world) listed(h *history, r *recording, c cut, m image, sum *tally) error {
+	was := slices.Clone(m) // before recovery
+	if err := w.disk.remount(m); err != nil {
+		return fmt.Errorf("mount: %w%s", err, keep(was))
+	}
+	var l ledger.Ledger
+	deleted, held := h.at(c.pos, &l)
+	x, err := look(w.disk.dir, &l, func() { w.disk.pull(shutNoLogFlush) })
+	w.disk.unmount()
+	again, age := 0, time.Duration(0)
+	if err == nil {
+		again, age, err = x.judge(h, c.pos, r.at(c.pos), deleted, held)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; recovery said %q%s", err, x.logs, keep(was))
+	}
+	sum.states++
+	sum.again += again
+	if again > 0 {
+		sum.repeating++
+	}
+	sum.oldest = max(sum.oldest, age)
+	return nil
+}
+
+// keep writes a disk that failed to where envKeep says.
+func keep(m image) string {
+	name := os.Getenv(envKeep)
+	if name == "" {
+		return ""
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return "; " + err.Error()
+	}
+	defer f.Close()
+	for n, p := range m {
+		if p != nil {
+			f.WriteAt(p, int64(n)*page)
+		}
+	}
+	f.Truncate(m.size())
+	return "; the disk is in " + name
 }
 
 // recorded runs the system for a while and returns what happened to whom and to the disk.
@@ -101,18 +134,16 @@ func (w *world) recorded(seed uint64, long time.Duration) (*history, *recording)
 	w.listen(h.deliver, h.report)
 	w.down.Refuse()
 	w.create()
-	d.pull(shutLogFlush) // what is made here is no part of the story
 	d.unmount()
 	start := slices.Clone(d.now)
+	d.record(true)
 	if err := d.mount(); err != nil {
 		w.t.Fatal(err)
 	}
-	d.record(true)
 	w.Start()
 	w.work(h, seed, long)
 	d.record(false)
 	w.Kill()
-	seals := w.Grep("compact|clock|warning|error:|fatal|panic")
 	d.unmount()
 	r := newRecording(start, d.log)
 	bytes := 0
@@ -124,8 +155,5 @@ func (w *world) recorded(seed uint64, long time.Duration) (*history, *recording)
 	}
 	w.t.Logf("recorded %v: %d messages, %d deliveries and reports, %d commands; %d writes of %.1f MiB, %d flushes",
 		long, len(h.sent), len(h.found), len(h.verbs), len(r.log)-len(r.flushes)+1, float64(bytes)/(1<<20), len(r.flushes)-1)
-	for _, l := range seals[:min(len(seals), 5)] {
-		w.t.Log(l)
-	}
 	return h, r
 }

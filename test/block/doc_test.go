@@ -22,8 +22,9 @@
 // by the ioctl that shuts it down, and starts it again.
 //
 // POSTRIDER_BLOCK_STATES and POSTRIDER_BLOCK_STARTS say how many states there are for each
-// file system, without and with the programs, POSTRIDER_BLOCK_SECONDS how long is recorded,
-// POSTRIDER_BLOCK_PULLS how often the plug is pulled, POSTRIDER_BLOCK_SEED which states are
-// chosen; POSTRIDER_BLOCK_BTRFS is for btrfs too. A recording is never the same twice. Root
-// is needed; all mounts are in a name space of the test's own.
+// file system, without (2,000, but as many as POSTRIDER_BLOCK_LIMIT seconds allow, 3) and with
+// the programs, POSTRIDER_BLOCK_SECONDS how long is recorded, POSTRIDER_BLOCK_PULLS how often
+// the plug is pulled, POSTRIDER_BLOCK_SEED which states are chosen; POSTRIDER_BLOCK_BTRFS is
+// for btrfs too, POSTRIDER_BLOCK_KEEP names a file for a disk that failed. A recording is
+// never the same twice. Root is needed; all mounts are in a name space of the test's own.
 package block

@@ -32,7 +32,26 @@ type found struct {
 	reports  map[ledger.Key]int        // recipients that a report in the queue is about
 	boxes    map[ledger.Key]*time.Time // in mailboxes, with the time of delivery
 	problems []error
+	logs     []string // of the recovery
 }
+
+// fast is a queue directory on which nothing is synced: what a recovery writes has no
+// second power cut to fear here.
+type fast struct{ libdisk.FS }
+
+func (f fast) SyncDir(string) error { return nil }
+
+func (f fast) OpenFile(name string, flag int, perm fs.FileMode) (libdisk.File, error) {
+	file, err := f.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return fastFile{file}, nil
+}
+
+type fastFile struct{ libdisk.File }
+
+func (fastFile) Sync() error { return nil }
 
 // queued takes down a message in the queue.
 func (x *found) queued(recipients []string, content []byte) {
@@ -67,21 +86,13 @@ func look(dir string, l *ledger.Ledger, stop func()) (x *found, err error) {
 		}
 	}
 	var mu sync.Mutex
-	var logs []string
-	logf := func(f string, a ...any) { mu.Lock(); logs = append(logs, fmt.Sprintf(f, a...)); mu.Unlock() }
-	defer func() {
-		if err != nil && len(logs) > 0 {
-			mu.Lock()
-			err = fmt.Errorf("%w; log: %q", err, logs)
-			mu.Unlock()
-		}
-	}()
-	j, err := journal.Open(journal.Options{FS: libdisk.OS(queue), FileSize: 64 << 10, Spares: 1, Maildrop: maildrop.Dir, Logf: logf})
+	logf := func(f string, a ...any) { mu.Lock(); x.logs = append(x.logs, fmt.Sprintf(f, a...)); mu.Unlock() }
+	j, err := journal.Open(journal.Options{FS: fast{libdisk.OS(queue)}, FileSize: 32 << 10, Spares: 1, Maildrop: maildrop.Dir, Logf: logf})
 	if err != nil {
 		stop()
 		return x, err
 	}
-	q, err := spool.Open(spool.Options{FS: libdisk.OS(queue), LogSize: 256 << 10, MarkSyncDelay: -1, Logf: logf})
+	q, err := spool.Open(spool.Options{FS: fast{libdisk.OS(queue)}, LogSize: 128 << 10, MarkSyncDelay: -1, Logf: logf})
 	if err != nil {
 		stop()
 		j.Close()
@@ -270,4 +281,3 @@ func (x *found) judge(h *history, pos int, at time.Time, deleted, held map[strin
 	}
 	return again, oldest, errors.Join(bad...)
 }
-

@@ -133,11 +133,8 @@ func (d *disk) attach(file string) {
 	d.t.Fatal("no free loop device")
 }
 
-// mount mounts what the device has now; the kernel forgets what it knew of it.
+// mount mounts what the device has now.
 func (d *disk) mount() error {
-	if err := ioctl(d.loop, unix.BLKFLSBUF, 0); err != nil {
-		return fmt.Errorf("forget the buffers: %w", err)
-	}
 	return unix.Mount(d.loop.Name(), d.dir, d.fs.name, unix.MS_NOATIME, d.fs.options)
 }
 
@@ -147,7 +144,8 @@ func (d *disk) remount(m image) error {
 	return d.mount()
 }
 
-// unmount waits for processes that were just killed to let their files go.
+// unmount waits for processes that were just killed to let their files go; then the
+// kernel forgets what it knew of the device.
 func (d *disk) unmount() {
 	d.t.Helper()
 	err := unix.Unmount(d.dir, 0)
@@ -163,6 +161,10 @@ func (d *disk) unmount() {
 			}
 		}
 		d.t.Fatalf("unmount %s: %v", d.dir, err)
+	}
+	// What the kernel keeps of the device goes to this content, not to the next.
+	if err := ioctl(d.loop, unix.BLKFLSBUF, 0); err != nil {
+		d.t.Fatalf("forget the buffers: %v", err)
 	}
 }
 

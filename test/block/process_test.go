@@ -41,8 +41,8 @@ func (w *world) restarted(h *history, r *recording, c cut, m image) error {
 	if err := w.disk.remount(m); err != nil {
 		return fmt.Errorf("mount: %w", err)
 	}
-	w.Start()
 	w.down.Accept(w.t)
+	w.Start()
 	w.drain()
 	w.down.Refuse()
 	w.Account(&l)
@@ -69,7 +69,7 @@ func (w *world) drain() {
 	w.Await("an empty queue", func() bool {
 		if time.Now().After(next) {
 			w.Run("postqueue", "-f")
-			next = time.Now().Add(200 * time.Millisecond)
+			next = time.Now().Add(time.Second)
 		}
 		return w.Drained()
 	})

@@ -42,8 +42,8 @@ func TestPlugPull(t *testing.T) {
 			if err := w.disk.mount(); err != nil {
 				t.Fatalf("pull %d: mount: %v", n, err)
 			}
-			w.Start()
 			w.down.Accept(t)
+			w.Start()
 			w.drain()
 			w.down.Refuse()
 			deleted, _ := h.at(0, &told)

@@ -59,7 +59,7 @@ func (r *recording) at(pos int) time.Time { return r.log[max(pos-1, 0)].at }
 
 // states goes through cuts and gives each its disk. What was flushed is there; of the
 // rest some writes are, some are not, and some are there in parts, of 512 bytes or 4 KiB.
-func (r *recording) states(cs []cut, f func(c cut, what string, m image) error) error {
+func (r *recording) states(cs []cut, f func(c cut, m image) error) error {
 	base, done := slices.Clone(r.start), 0
 	for _, c := range cs {
 		last, _ := slices.BinarySearch(r.flushes, c.pos+1)
@@ -84,10 +84,9 @@ func (r *recording) states(cs []cut, f func(c cut, what string, m image) error) 
 				parts++
 			}
 		}
-		what := fmt.Sprintf("cut at %d of %d, seed %d: of %d writes since the last flush %d are there and %d in parts",
-			c.pos, len(r.log), c.seed, c.pos-done, whole, parts)
-		if err := f(c, what, m); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
+		if err := f(c, m); err != nil {
+			return fmt.Errorf("cut at %d of %d, seed %d, of %d writes since the last flush %d there and %d in parts: %w",
+				c.pos, len(r.log), c.seed, c.pos-done, whole, parts, err)
 		}
 	}
 	return nil

@@ -174,7 +174,7 @@ func (w *world) operate(ctx context.Context, h *history) {
 	defer s.Close()
 	run := func(kind, id, queueID string) {
 		done := h.command(kind, id)
-		if r, err := w.Try("", "postsuper", "-"+kind, queueID); err == nil && r.Code == 0 && ctx.Err() == nil {
+		if r, err := w.Try("", "postsuper", "-"+kind, queueID); err == nil && r.Code == 0 && strings.Contains(r.Stderr+r.Stdout, "1 message") {
 			done()
 		}
 	}
@@ -185,8 +185,7 @@ func (w *world) operate(ctx context.Context, h *history) {
 		m := source.New(id, "sender@back.test", 1500, id+"@down.test", id+"-b@down.test")
 		o, err := w.sendOne(s, h, m)
 		if err != nil || o.QueueID == "" {
-			w.t.Errorf("%s: %+v, %v", id, o, err)
-			return
+			return // the plug is pulled
 		}
 		if n%3 == 0 { // some while they are tried for the first time
 			time.Sleep(40 * time.Millisecond)
