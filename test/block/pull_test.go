@@ -28,16 +28,15 @@ func TestPlugPull(t *testing.T) {
 			var told ledger.Ledger
 			w.listen(h.deliver, h.report)
 			w.Start()
-			pulled := make(chan error, 1)
-			go func() {
-				time.Sleep(time.Duration(100+random.IntN(500)) * time.Millisecond) // the moment is the test's subject
-				pulled <- w.disk.pull([]uint32{shutNoLogFlush, shutLogFlush}[n%2])
-			}()
-			w.work(h, seed+uint64(n), 800*time.Millisecond)
-			if err := <-pulled; err != nil {
+			worked := make(chan struct{})
+			go func() { w.work(h, seed+uint64(n), 800*time.Millisecond); close(worked) }()
+			time.Sleep(time.Duration(100+random.IntN(500)) * time.Millisecond) // the moment is the test's subject
+			if err := w.disk.pull([]uint32{shutNoLogFlush, shutLogFlush}[n%2]); err != nil {
 				t.Fatal(err)
 			}
+			time.Sleep(200 * time.Millisecond) // what they say without a disk counts, too
 			w.Kill()
+			<-worked
 			w.disk.unmount()
 			if err := w.disk.mount(); err != nil {
 				t.Fatalf("pull %d: mount: %v", n, err)

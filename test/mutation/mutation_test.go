@@ -20,7 +20,7 @@ import (
 // guards are the tests that must notice each fault, as "package Test".
 var guards = map[mutant.Fault][]string{
 	mutant.JournalUnsynced: {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall"},
-	mutant.EarlyReply:      {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall"},
+	mutant.EarlyReply:      {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall", block + " TestPowerCut"},
 	mutant.NoSeal:          {"lib/journal TestFailedFileIsLeftAlone", "test/powercut TestRefused"},
 	mutant.EarlyMark:       {"qmgr TestMarkFollowsDelivery", programs + " TestSMTP"},
 	mutant.EarlyFree:       {"lib/spool TestFreeAfterFinishIsDurable", "test/powercut TestHistories"},
@@ -51,6 +51,9 @@ var guards = map[mutant.Fault][]string{
 // fault. That they pass without one is shown when it is tested itself.
 const programs = "test/kill"
 
+// block is another such, which root alone can run.
+const block = "test/block"
+
 func TestMutants(t *testing.T) {
 	tests := map[string]string{} // the regular expression for each package's tests
 	for _, f := range mutant.All {
@@ -66,7 +69,7 @@ func TestMutants(t *testing.T) {
 	}
 	binaries := build(t, tests)
 	for dir, names := range tests {
-		if dir == programs {
+		if dir == programs || dir == block {
 			continue
 		}
 		t.Run("none/"+dir, func(t *testing.T) {
@@ -84,6 +87,9 @@ func TestMutants(t *testing.T) {
 	}
 	for _, f := range mutant.All {
 		for _, g := range guards[f] {
+			if strings.HasPrefix(g, block) && os.Geteuid() != 0 {
+				continue
+			}
 			t.Run(string(f)+"/"+g, func(t *testing.T) {
 				t.Parallel()
 				dir, name, _ := strings.Cut(g, " ")
