@@ -26,9 +26,17 @@ const inNamespace = "POSTRIDER_BLOCK_NAMESPACE"
 // for themselves: with their end, whatever its cause, the mounts and the loop devices
 // are gone. The thread that leaves the old one becomes the new program.
 func TestMain(m *testing.M) {
-	if os.Geteuid() == 0 && os.Getenv(inNamespace) == "" {
-		if err := leave(); err != nil {
-			fmt.Fprintf(os.Stderr, "a mount namespace: %v\n", err)
+	if pid := os.Getenv(watching); pid != "" {
+		watch(pid)
+		os.Exit(0)
+	}
+	if os.Geteuid() == 0 {
+		start := startWatch
+		if os.Getenv(inNamespace) == "" {
+			start = leave
+		}
+		if err := start(); err != nil {
+			fmt.Fprintf(os.Stderr, "a mount namespace and who watches it: %v\n", err)
 			os.Exit(1)
 		}
 	}
