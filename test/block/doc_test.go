@@ -5,7 +5,7 @@
 //
 // TestPowerCut records the system at work: mail accepted by SMTP and sendmail, delivered,
 // deferred, retried, bounced, put into mailboxes; deleted, held, released and requeued by
-// an operator; journal files recycled and compacted, logs and checkpoints (by files of
+// an operator; journal files, logs and runs sealed and begun anew, checkpoints (by files of
 // 256 KiB in place of 64 MiB, build tag smallfiles). Then it makes disks as a power cut
 // may leave them: all that was flushed, and of what was written since any part, whole or
 // torn at 512 bytes or 4 KiB. Each is mounted, and the spool started on it and listed; on
