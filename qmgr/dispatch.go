@@ -1,7 +1,6 @@
 package qmgr
 
 import (
-	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
@@ -133,10 +132,10 @@ const askedMax = 64
 // ask gives a delivery to its agent: at once when the content is still at hand from the
 // tail, else by the agent's writer, which reads it.
 func (m *manager) ask(a *agent, d *delivery, nextHop string) {
-	if b := m.spool.Warm(d.msg.Message); b != nil {
+	if b, sum := m.spool.Warm(d.msg.Message); b != nil {
 		p := &m.asked
 		m.request(p, d, nextHop)
-		p.Inline, p.Content, p.CRC = true, b, crc32.Checksum(b, castagnoli)
+		p.Inline, p.Content, p.CRC = true, b, sum
 		ok := m.added(a, proto.TypeDeliver, p)
 		if p.Content = nil; len(p.Recipients) > askedMax {
 			p.Recipients = nil

@@ -28,7 +28,8 @@ type Message struct {
 	place    place       // the living state record, if there is one
 	stateAt  int64       // its offset in the run
 	content  contentSpan // where the record is
-	warm     []byte      // see Warm, and whether it was called
+	warm     []byte      // see Warm, its checksum, and whether it was called
+	sum      uint32
 	used     bool
 	tried    int   // recipients of its attempts, and
 	reserved int64 // bytes of log for their results, see Reserve

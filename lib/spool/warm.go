@@ -1,5 +1,7 @@
 package spool
 
+import "hash/crc32"
+
 // warmth keeps contents that Tail has read and checked at hand for the first attempts,
 // which nearly always follow at once: nothing is read twice. It is a ring, so what waits
 // longer goes cold and is read again.
@@ -28,24 +30,24 @@ func (w *warmth) put(m *Message, content []byte) {
 	if n > w.most {
 		return
 	}
-	if w.buf == nil {
-		w.buf = make([]byte, warmMin)
+	at, free := w.at, n <= len(w.buf)
+	if free && at+n > len(w.buf) {
+		free, at = w.evict(at, len(w.buf)), 0
 	}
-	if w.at+n > len(w.buf) {
-		w.evict(w.at, len(w.buf))
-		w.at = 0
+	if !free || !w.evict(at, at+n) {
+		// What is warm in the old ring stays so: nobody writes there any more.
+		*w = warmth{buf: make([]byte, min(max(2*len(w.buf), warmMin, n), max(warmMax, n))), most: w.most}
+		at = 0
 	}
-	if w.evict(w.at, w.at+n) || n > len(w.buf) {
-		// The old ring lives on as long as what is in it is warm.
-		w.buf, w.at, w.list, w.head = make([]byte, max(2*len(w.buf), n)), 0, nil, 0
-	}
-	m.warm = w.buf[w.at : w.at+n : w.at+n]
+	m.warm = w.buf[at : at+n : at+n]
 	copy(m.warm, content)
-	w.list = append(w.list, warmed{m, w.at, w.at + n})
-	w.at += n
+	m.sum = crc32.Checksum(content, castagnoli)
+	w.list = append(w.list, warmed{m, at, at + n})
+	w.at = at + n
 }
 
-// evict makes room between two offsets. True: the ring should be larger.
+// evict makes room between two offsets, the next of the ring. False: it did not, since
+// something there was not used yet and the ring may grow.
 func (w *warmth) evict(from, to int) bool {
 	for ; w.head < len(w.list); w.head++ {
 		x := &w.list[w.head]
@@ -53,22 +55,22 @@ func (w *warmth) evict(from, to int) bool {
 			break
 		}
 		if x.m.warm != nil && !x.m.used && len(w.buf) < warmMax {
-			return true
+			return false
 		}
-		x.m.warm = nil
-		x.m = nil
+		x.m.warm, x.m = nil, nil
 	}
 	if w.head > len(w.list)/2 {
 		n := copy(w.list, w.list[w.head:])
 		clear(w.list[n:])
 		w.list, w.head = w.list[:n], 0
 	}
-	return false
+	return true
 }
 
-// Warm returns the content of m, checked, when it is at hand since Tail, or nil. It is
-// valid until the next call of Tail. The owner's alone.
-func (q *Queue) Warm(m *Message) []byte {
+// Warm returns the content of m, checked, when it is at hand since Tail, or nil, and the
+// CRC-32C it had then: whoever is given the content checks it against that. It is valid
+// until the next call of Tail. The owner's alone.
+func (q *Queue) Warm(m *Message) (content []byte, sum uint32) {
 	m.used = true
-	return m.warm
+	return m.warm, m.sum
 }

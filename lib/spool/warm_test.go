@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"hash/crc32"
 	"math/rand"
 	"testing"
 )
@@ -9,37 +10,38 @@ import (
 // TestWarmth: what is warm is always the message's own, whatever came after it, the ring
 // stays small, and it grows rather than cool what was not used.
 func TestWarmth(t *testing.T) {
-	rnd := rand.New(rand.NewSource(1))
-	w := warmth{most: 128 << 10}
 	type kept struct {
 		m    *Message
 		want []byte
 	}
-	var all []kept
-	for i := range 3000 {
-		b := make([]byte, 1+rnd.Intn(1<<(5+rnd.Intn(13))))
-		rnd.Read(b)
-		m := &Message{}
-		w.put(m, b)
-		if m.warm == nil || !bytes.Equal(m.warm, b) {
-			t.Fatalf("message %d is not warm", i)
-		}
-		all = append(all, kept{m, b})
-		if rnd.Intn(3) > 0 {
-			all[rnd.Intn(len(all))].m.used = true
-		}
-		total := 0
-		for _, k := range all {
-			if k.m.warm != nil && !bytes.Equal(k.m.warm, k.want) {
-				t.Fatalf("after message %d: a warm content is another's", i)
+	var w warmth
+	for seed := range int64(120) { // many short lives: the ring is small and goes round at first
+		rnd := rand.New(rand.NewSource(seed))
+		w = warmth{most: 128 << 10}
+		var all []kept
+		for i := range 60 + 40*(seed%10) {
+			b := make([]byte, 1+rnd.Intn(1<<(5+rnd.Intn(13))))
+			rnd.Read(b[:min(len(b), 64)])
+			b[len(b)-1] = byte(i)
+			m := &Message{used: rnd.Intn(4) > 0}
+			w.put(m, b)
+			all = append(all, kept{m, b})
+			total := 0
+			for _, k := range all {
+				if k.m.warm != nil && (!bytes.Equal(k.m.warm, k.want) || k.m.sum != crc32.Checksum(k.want, castagnoli)) {
+					t.Fatalf("seed %d, after message %d: a warm content is another's", seed, i)
+				}
+				total += len(k.m.warm)
 			}
-			total += len(k.m.warm)
-		}
-		if total > 2*warmMax || len(w.buf) > warmMax {
-			t.Fatalf("%d bytes are warm in a ring of %d", total, len(w.buf))
-		}
-		if len(all) > 300 {
-			all = all[100:]
+			if m.warm == nil {
+				t.Fatalf("seed %d: message %d is not warm", seed, i)
+			}
+			if total > 2*warmMax || len(w.buf) > warmMax {
+				t.Fatalf("%d bytes are warm in a ring of %d", total, len(w.buf))
+			}
+			if len(all) > 100 {
+				all = all[50:]
+			}
 		}
 	}
 	if m := (&Message{}); true {
