@@ -210,7 +210,5 @@ func TestSnapshotKill(t *testing.T) {
 	if n := s.attempts(second, "r@x.test"); n != 0 {
 		t.Errorf("tried %d times", n)
 	}
-	if !strings.Contains(s.log.String(), "delivery temporarily suspended") {
-		t.Error("nothing in the log")
-	}
+	s.until("the line in the log", func() bool { return strings.Contains(s.log.String(), "delivery temporarily suspended") })
 }

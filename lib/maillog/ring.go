@@ -248,8 +248,13 @@ func (r *ring) deliver(b []byte) {
 		case <-t.C:
 		case <-r.opened:
 		case <-r.closing:
-			t.Stop()
-			return
+			r.mu.Lock()
+			anew := r.out != f
+			r.mu.Unlock()
+			if !anew {
+				t.Stop()
+				return
+			}
 		}
 		t.Stop()
 	}

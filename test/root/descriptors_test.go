@@ -33,8 +33,8 @@ func TestDescriptors(t *testing.T) {
 	i.Start()
 	daemons(t, i)
 	// By where the contents travel: in the request, a sealed memory file, a file.
-	sizes := map[string]int{"fd-4k": 4 << 10, "fd-60k": 60 << 10, "fd-100k": 100 << 10, "fd-250k": 250 << 10, "fd-300k": 300 << 10, "fd-2m": 2 << 20}
-	memory, files := []string{"fd-100k", "fd-250k"}, []string{"fd-2m", "fd-300k"}
+	sizes := map[string]int{"fd-4k": 4 << 10, "fd-60k": 60 << 10, "fd-150k": 150 << 10, "fd-250k": 250 << 10, "fd-300k": 300 << 10, "fd-2m": 2 << 20}
+	memory, files := []string{"fd-150k", "fd-250k"}, []string{"fd-2m", "fd-300k"}
 	for id, size := range sizes {
 		send(t, i, source.New(id, "a@source.test", size, "r@sink.test"))
 	}
