@@ -66,9 +66,11 @@ const (
 	SharedSuspect Fault = "shared-suspect"
 	// EarlyStart: qmgr does not wait until cleanup has said what the dead had sent (S4).
 	EarlyStart Fault = "early-start"
+	// ForgetShut: what cannot be opened after a start is not tried again.
+	ForgetShut Fault = "forget-shut"
 )
 
 // All are the faults there are.
 var All = []Fault{JournalUnsynced, EarlyReply, NoSeal, EarlyMark, EarlyFree, TwoStates, LogUnsynced,
 	FirstGroupDue, TornIsDamage, GoodIsDurable, TailUnsynced, ClockFollows, NotNoted, EndlessFlush, MaildropUnsynced,
-	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst, SharedSuspect, EarlyStart}
+	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst, SharedSuspect, EarlyStart, ForgetShut}

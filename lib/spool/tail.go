@@ -26,6 +26,8 @@ type tailState struct {
 	tries   int               // of reading a place that could not be read
 	next    uint32            // slot expected then
 	old     []*contentFile    // to be read so
+	shut    int               // of those, how many could not be opened in this pass
+	why     error             // and why the last of them could not
 	names   map[uint64]string // content files there are, by number
 	seals   map[uint64]int64  // lengths that later files give
 }
@@ -106,7 +108,11 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 				}
 			}
 			if !end && !t.scan.Sealed() {
-				return out, nil
+				if t.shut == 0 {
+					return out, nil
+				}
+				t.close() // so that the next call begins with what could not be opened
+				return out, t.unopened()
 			}
 			moved = nil
 			q.passed(c, t.scan.Offset())
@@ -278,18 +284,60 @@ func (q *Queue) readable(c *contentFile) int64 {
 // nextContent opens the next file to be tailed. False means that there is none.
 func (q *Queue) nextContent() (bool, error) {
 	t := &q.tail
-	for len(t.old) > 0 {
-		c := t.old[0]
-		t.old = t.old[1:]
-		if c.store != nil {
-			return true, q.openStored(c)
-		}
-		if c.name == "" {
+	if ok := q.nextOld(); ok {
+		return true, nil
+	}
+	ok, err := q.nextNew()
+	if err == nil && !ok && t.shut > 0 {
+		err = t.unopened()
+	}
+	return ok, err
+}
+
+// unopened says why old files could not be opened, when nothing else is left to be read.
+// The next call tries them again.
+func (t *tailState) unopened() error {
+	err := t.why
+	t.shut, t.why = 0, nil
+	return err
+}
+
+// nextOld opens the next file with messages that were open at the last stop. One that
+// cannot be opened holds up no other, and is kept.
+func (q *Queue) nextOld() bool {
+	t := &q.tail
+	for t.shut < len(t.old) {
+		c := t.old[t.shut]
+		if c.store == nil && c.name == "" {
 			q.o.Logf("warning: content file %d is lost", c.number)
+			t.old = slices.Delete(t.old, t.shut, t.shut+1)
 			continue
 		}
-		return true, q.openTail(c, slot.DataStart, c.offset, true)
+		err := q.openOld(c)
+		if err == nil || mutant.On(mutant.ForgetShut) {
+			t.old = slices.Delete(t.old, t.shut, t.shut+1)
+		}
+		if err == nil {
+			return true
+		}
+		if mutant.On(mutant.ForgetShut) {
+			continue
+		}
+		t.shut, t.why = t.shut+1, err
 	}
+	return false
+}
+
+func (q *Queue) openOld(c *contentFile) error {
+	if c.store != nil {
+		return q.openStored(c)
+	}
+	return q.openTail(c, slot.DataStart, c.offset, true)
+}
+
+// nextNew opens the file that is to be read on.
+func (q *Queue) nextNew() (bool, error) {
+	t := &q.tail
 	n, ok := q.following()
 	if !ok && t.durable.File > 0 && t.names[t.durable.File] == "" {
 		if err := q.list(); err != nil {
