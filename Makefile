@@ -4,6 +4,7 @@
 # make bench      the measurements of bench/RESULTS.md, ten minutes (bench-all: everything)
 # make sim        the scheduler and a model of Postfix's under the same load, into bench/SIM.md
 # make figures    a backlog of a million messages, over five simulated days
+# make fault      each file call of the spool and the journal fails in turn, with each error
 # make hostile    what local users can do to the mail, with the times (root)
 # make scale      a million messages, ten thousand black holes: bench/SCALE.md (root)
 # make block      10,000 power cuts on each of ext4, xfs and btrfs: doc/reliability.md (root)
@@ -26,7 +27,7 @@ PROGRAMS = $(notdir $(wildcard cmd/*))
 export CGO_ENABLED = 0
 LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR)
 
-.PHONY: all test bench bench-all sim figures hostile scale block demo accounts install clean
+.PHONY: all test bench bench-all sim figures fault hostile scale block demo accounts install clean
 
 all:
 	@mkdir -p bin
@@ -62,6 +63,11 @@ sim:
 # days, about a quarter of an hour, 1.5 GB in /var/tmp.
 figures:
 	POSTRIDER_FIGURES=1000000 go test -tags figures -timeout 2h -run TestFigures -v ./lib/spool
+
+# Every fault of test/powercut TestEachFault, with six times the runs of the test for each seed: make fault SEEDS=20.
+SEEDS ?= 4
+fault:
+	POSTRIDER_FAULTS=$(SEEDS) go test -count=1 -timeout 2h -run TestEachFault -v ./test/powercut
 
 # The comparison of doc/reliability.md, about six minutes: as root, on a machine with nothing else to do; ATTACKS=loops,deaf for some.
 hostile:

@@ -21,7 +21,7 @@ import (
 var guards = map[mutant.Fault][]string{
 	mutant.JournalUnsynced: {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall"},
 	mutant.EarlyReply:      {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall", block + " TestPowerCut"},
-	mutant.NoSeal:          {"lib/journal TestFailedFileIsLeftAlone", "test/powercut TestRefused"},
+	mutant.NoSeal:          {"lib/journal TestFailedFileIsLeftAlone", "test/powercut TestRefused", "test/powercut TestEachFault"},
 	mutant.EarlyMark:       {"qmgr TestMarkFollowsDelivery", programs + " TestSMTP"},
 	mutant.EarlyFree:       {"lib/spool TestFreeAfterFinishIsDurable", "test/powercut TestHistories"},
 	mutant.TwoStates:       {"lib/spool TestHold", "test/powercut TestHistories"},
@@ -45,6 +45,7 @@ var guards = map[mutant.Fault][]string{
 	mutant.HeadFirst:        {"lib/spool TestTwoLogsFailThenAKill"},
 	mutant.SharedSuspect:    {"qmgr TestSuspect"},
 	mutant.EarlyStart:       {"qmgr TestDrainBefore"},
+	mutant.ForgetShut:       {"lib/spool TestOldFileDoesNotOpen", "test/powercut TestEachFault"},
 }
 
 // programs is the package whose tests run the programs themselves, built anew for a

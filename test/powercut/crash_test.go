@@ -35,11 +35,11 @@ func (w *world) crash(how crash) {
 				w.disk.Evict()
 			}
 			w.disk.PowerCut()
+			w.faults = false // faults and all
 		} else {
 			w.disk.Kill()
 			w.heal()
 		}
-		w.faults = false
 		w.restart(how == power)
 	case justQmgr:
 		w.qmgr.killAfter(0)
@@ -59,6 +59,11 @@ func (w *world) crash(how crash) {
 		}
 		if w.stopped() {
 			return // something else is about to crash anyhow
+		}
+	}
+	if w.script { // what a failing disk did not show yet
+		w.repair()
+		for w.tail(16) > 0 {
 		}
 	}
 	w.check(sure, how)

@@ -63,7 +63,7 @@ func (w *world) operate() {
 		w.turn()
 		acts := w.acts
 		w.until("written", func() bool { return w.written >= acts })
-	case k < 97:
+	case k < 97 && !w.script:
 		w.fault()
 	default:
 		w.turn()
@@ -86,11 +86,12 @@ func (w *world) fault() {
 
 // finish delivers all there is and judges.
 func (w *world) finish() {
-	w.heal()
+	w.repair()
 	for i := 0; ; i++ {
 		w.step++
+		more := w.tail(100)
 		items := w.items()
-		if len(items) == 0 {
+		if len(items)+more == 0 && i > 2 { // a tail that met a fault is tried again
 			break
 		}
 		if i == 400 {

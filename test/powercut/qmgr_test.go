@@ -49,8 +49,10 @@ func (x *work) numbers(s state) []uint32 {
 // tail takes new messages over and crosses off what they replace.
 func (w *world) tail(limit int) int {
 	ms, err := w.q.Tail(limit)
-	if err != nil && !w.stopped() && !w.faults {
+	if err != nil && !w.stopped() && !w.lenient() {
 		w.fail("tail: %v", err)
+	} else if err != nil {
+		w.note("tail: %v", err)
 	}
 	for _, m := range ms {
 		w.admit(m)
@@ -116,13 +118,13 @@ func (w *world) crossOff(m *spool.Message) {
 // due takes what is due into memory.
 func (w *world) due(limit int) int {
 	for range 2 { // runs are read, then messages
-		if _, err := w.q.Due(0); err != nil && !w.stopped() && !w.faults {
+		if _, err := w.q.Due(0); err != nil && !w.stopped() && !w.lenient() {
 			w.fail("due: %v", err)
 		}
 		w.until("read", func() bool { return !w.q.Reading() })
 	}
 	ms, err := w.q.Due(limit)
-	if err != nil && !w.stopped() && !w.faults {
+	if err != nil && !w.stopped() && !w.lenient() {
 		w.fail("due: %v", err)
 	}
 	now := w.q.Now()
@@ -152,7 +154,7 @@ func (w *world) attempt(x *work) {
 	}
 	content, err := w.read(x.Message)
 	if err != nil {
-		if !w.stopped() && !w.faults {
+		if !w.stopped() && !w.lenient() {
 			w.fail("%s: %v", x.l.id, err)
 		}
 		return

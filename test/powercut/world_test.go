@@ -46,6 +46,8 @@ type world struct {
 	written uint64 // of those, what a kill cannot undo
 	synced  uint64 // and what a power cut cannot
 	faults  bool   // calls may fail
+	stays   int    // so often a fault outlives the wish that it were gone
+	script  bool   // the test plants the faults; none comes by chance
 
 	mu      sync.Mutex
 	durable slot.Position // as cleanup said last
@@ -95,8 +97,10 @@ func (w *world) stopped() bool { return w.disk.Stopped() || w.qmgr.killed() }
 // startCleanup begins a fresh journal file. False: the power failed meanwhile.
 func (w *world) startCleanup() bool {
 	w.cleanup = &process{FS: w.disk}
-	j, err := journal.Open(journal.Options{FS: w.cleanup, FileSize: 24 << 10, InlineLimit: 4 << 10, Spares: 1,
-		Now: w.now, Logf: w.log, OnDurable: w.isDurable})
+	j, err := starting(w, func() (*journal.Journal, error) {
+		return journal.Open(journal.Options{FS: w.cleanup, FileSize: 24 << 10, InlineLimit: 4 << 10, Spares: 1,
+			Now: w.now, Logf: w.log, OnDurable: w.isDurable})
+	})
 	if err != nil {
 		if !w.disk.Stopped() {
 			w.fail("journal: %v", err)
@@ -116,8 +120,10 @@ func (w *world) isDurable(p slot.Position) {
 // startQmgr recovers the queue. False: the power failed meanwhile.
 func (w *world) startQmgr() bool {
 	w.qmgr = &process{FS: w.disk}
-	q, err := spool.Open(spool.Options{FS: w.qmgr, LogSize: 24 << 10, RunSlots: 8, MarkSyncDelay: -1, CheckpointEvery: time.Hour,
-		Now: w.now, Mono: w.mono, Logf: w.log, OnFreed: func(name string) { w.journal.Recycle(name) }})
+	q, err := starting(w, func() (*spool.Queue, error) {
+		return spool.Open(spool.Options{FS: w.qmgr, LogSize: 24 << 10, RunSlots: 8, MarkSyncDelay: -1, CheckpointEvery: time.Hour,
+			Now: w.now, Mono: w.mono, Logf: w.log, OnFreed: func(name string) { w.journal.Recycle(name) }})
+	})
 	if err != nil {
 		if !w.disk.Stopped() {
 			w.fail("spool: %v", err)
@@ -134,7 +140,8 @@ func (w *world) startQmgr() bool {
 func (w *world) greet() {
 	p := w.journal.Durable()
 	w.isDurable(p)
-	if err := w.q.WriterGone(w.journal.First()); err != nil && !w.stopped() {
+	_, err := starting(w, func() (struct{}, error) { return struct{}{}, w.q.WriterGone(w.journal.First()) })
+	if err != nil && !w.stopped() {
 		w.fail("sealing the journal: %v", err)
 	}
 	w.q.Durable(p)
@@ -195,9 +202,37 @@ func (w *world) sync() {
 	w.until("synced", func() bool { return done })
 }
 
+// heal takes faults away, unless they are to stay for a while.
 func (w *world) heal() {
+	if w.stays > 0 {
+		w.stays--
+		return
+	}
 	w.disk.Heal()
 	w.faults = false
+}
+
+// repair takes faults away for certain.
+func (w *world) repair() {
+	w.stays = 0
+	w.heal()
+}
+
+// lenient says that qmgr may be told of an error. What was read ahead of a fault's end
+// may tell of it later.
+func (w *world) lenient() bool { return w.faults || w.script }
+
+// starting does what a start needs, as master does: a program that ends with an error is
+// started again, until the fault is gone.
+func starting[T any](w *world, f func() (T, error)) (T, error) {
+	for {
+		v, err := f()
+		if err == nil || !w.faults || w.stopped() {
+			return v, err
+		}
+		w.heal()
+		w.pass(2 * time.Second)
+	}
 }
 
 // submit sends letters at the same time and waits for the answers.
