@@ -3,7 +3,6 @@ package kill
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"postrider/test/ledger"
 	"postrider/test/sink"
 	"postrider/test/source"
+	"postrider/test/world"
 )
 
 const window = 50
@@ -108,20 +108,20 @@ func TestSMTP(t *testing.T) {
 // A kill of cleanup repeats nothing and loses nothing that was acknowledged.
 func TestCleanup(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := world.New(t)
 	w.Start()
 	ctx, stop := context.WithCancel(context.Background())
-	x := &traffic{random: rand.New(rand.NewPCG(1, 2))}
+	x := world.NewLetters(1)
 	var load sync.WaitGroup
-	load.Go(func() { source.Load(ctx, w.Addr, 4, &w.l, x.next) })
-	load.Go(func() { w.submit(ctx, x.next) })
+	load.Go(func() { source.Load(ctx, w.Addr, 4, &w.Ledger, x.Next) })
+	load.Go(func() { w.Submit(ctx, x.Next) })
 	for range 5 {
-		w.sent(x, 20)
+		w.Sent(x, 20)
 		w.KillOne("cleanup")
 	}
 	stop()
 	load.Wait()
-	v := w.drain()
+	v := w.Drain()
 	t.Log(v)
 	if v.Err() != nil || len(v.Duplicates) > 0 || v.Acked == 0 {
 		t.Errorf("%v; %v; %v", v.Err(), v, v.Duplicates)
