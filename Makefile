@@ -8,6 +8,7 @@
 # make hostile    what local users can do to the mail, with the times (root)
 # make scale      a million messages, ten thousand black holes: bench/SCALE.md (root)
 # make block      10,000 power cuts on each of ext4, xfs and btrfs: doc/reliability.md (root)
+# make soak       two hours of mixed traffic with faults, a million messages (soak-short: ten minutes)
 # make accounts   the users and groups that an installed system needs (root)
 # make install    DESTDIR, PREFIX and CONFDIR are honoured
 
@@ -27,7 +28,7 @@ PROGRAMS = $(notdir $(wildcard cmd/*))
 export CGO_ENABLED = 0
 LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR)
 
-.PHONY: all test bench bench-all sim figures fault hostile scale block demo accounts install clean
+.PHONY: all test bench bench-all sim figures fault hostile scale block soak soak-short demo accounts install clean
 
 all:
 	@mkdir -p bin
@@ -84,6 +85,14 @@ scale:
 block:
 	POSTRIDER_BLOCK_STATES=10000 POSTRIDER_BLOCK_LIMIT=36000 POSTRIDER_BLOCK_SECONDS=10 POSTRIDER_BLOCK_STARTS=50 POSTRIDER_BLOCK_PULLS=50 \
 	POSTRIDER_BLOCK_BTRFS=1 POSTRIDER_BLOCK_SEED=$(SEED) go test -v -count=1 -timeout 12h ./test/block
+
+# Mixed traffic with faults: doc/reliability.md. SOAK=n seconds, minutes or hours of load, RATE=n messages a second.
+SOAK ?= 2h
+RATE ?= 145
+soak:
+	POSTRIDER_SOAK=$(SOAK) POSTRIDER_SOAK_RATE=$(RATE) go test -v -count=1 -timeout 12h -run TestSoak ./test/soak
+soak-short: SOAK = 10m
+soak-short: soak
 
 # The commands that master prints when an account is missing.
 NOLOGIN = --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin
