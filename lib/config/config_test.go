@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,14 +48,57 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s twice", p.Name)
 		}
 		seen[p.Name] = true
-		if p.Help == "" || !strings.HasSuffix(p.Help, ".") {
+		if (p.Help == "" || !strings.HasSuffix(p.Help, ".")) && (p.Support == Supported || p.Help != "") {
 			t.Errorf("%s: help %q is no sentence", p.Name, p.Help)
+		}
+		if (p.Support == Supported) != (p.Why == "") {
+			t.Errorf("%s is %s, because %q", p.Name, p.Support, p.Why)
 		}
 		if p.Kind == KindTime && p.Unit == 0 {
 			t.Errorf("%s: time without unit", p.Name)
 		}
 	}
 	mustLoad(t, "", "") // every default parses
+	for _, p := range slices.Concat(ours...) {
+		for _, q := range slices.Concat(postfixs...) {
+			if p.Name == q.Name {
+				t.Errorf("%s has a row, so remove it from postfix_*.go", p.Name)
+			}
+		}
+	}
+}
+
+// Every parameter of Postfix 3.7, as Debian's `postconf -d` lists them, is known, and
+// has the same default where this list does not say otherwise.
+func TestPostfixParameters(t *testing.T) {
+	list, err := os.ReadFile("testdata/debian/postconf-d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Ours by intention: names, places, and defaults that depend on compatibility_level.
+	differ := strings.Fields(`command_directory compatibility_level config_directory daemon_directory data_directory
+		mail_name mail_owner mail_version myhostname mydomain mynetworks queue_directory
+		append_dot_mydomain mynetworks_style relay_domains smtpd_relay_restrictions smtpd_forbid_unauth_pipelining
+		alias_maps enable_long_queue_ids home_mailbox local_destination_concurrency_limit smtpd_forbid_bare_newline
+		html_directory meta_directory readme_directory sample_directory shlib_directory`)
+	plain := func(s string) string {
+		return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' }), " ")
+	}
+	n := 0
+	for line := range strings.Lines(string(list)) {
+		name, def, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " =")
+		n++
+		p, ok := Lookup(name)
+		switch {
+		case !ok:
+			t.Errorf("%s is not known", name)
+		case !slices.Contains(differ, name) && p.compute == nil && plain(p.Default) != plain(def):
+			t.Errorf("%s = %s, of Postfix: %s", name, p.Default, def)
+		}
+	}
+	if n < 800 {
+		t.Errorf("only %d parameters", n)
+	}
 }
 
 func TestGetters(t *testing.T) {

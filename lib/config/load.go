@@ -110,8 +110,11 @@ func (l *loader) checkMain() {
 		if !ok {
 			p, ok = c.transportParam(s.Name)
 		}
-		if ok && p.NoEffect {
-			l.add(NoEffect, l.main, s.Line, s.Name+" has no effect yet")
+		switch {
+		case ok && p.Support == WithoutEffect:
+			l.add(NoEffect, l.main, s.Line, s.Name+" has no effect: "+p.Why)
+		case ok && p.Support == Unsupported:
+			l.add(Missing, l.main, s.Line, s.Name+" is not supported: "+p.Why)
 		}
 	}
 }

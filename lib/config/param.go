@@ -1,7 +1,9 @@
 package config
 
 import (
+	"slices"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -23,6 +25,21 @@ var kindNames = [...]string{"string", "raw string", "yes or no", "number", "time
 
 func (k Kind) String() string { return kindNames[k] }
 
+// Support says what we do with a parameter of Postfix. None is refused; those that
+// nothing reads are named by `postrider check` when main.cf sets them.
+type Support uint8
+
+// The kinds of support.
+const (
+	Supported     Support = iota
+	WithoutEffect         // accepted: what it asks for happens anyway, or has no sense here
+	Unsupported           // what it asks for does not happen
+)
+
+var supportNames = [...]string{"supported", "without effect", "not supported"}
+
+func (s Support) String() string { return supportNames[s] }
+
 // Param is one row of the table of parameters.
 type Param struct {
 	Name    string
@@ -39,9 +56,10 @@ type Param struct {
 	// NAME that has no NAME_destination_concurrency_limit.
 	Suffix string
 
-	// NoEffect marks a parameter of Postfix that is accepted, and that `master
-	// check` names, because nothing reads it yet.
-	NoEffect bool
+	// Support says whether anything reads the parameter, and Why, where nothing
+	// does: why none of it is missed, or what to use instead.
+	Support Support
+	Why     string
 
 	compute func(*expander) string
 	file    bool                    // a value "/file" stands for the first line of that file
@@ -60,6 +78,13 @@ func Lookup(name string) (Param, bool) {
 	return table[i], true
 }
 
+// The parts of the table: what we read, and what only Postfix does. A row of the first
+// holds before one of the second.
+var (
+	ours     = [][]Param{instanceParams, addressParams, smtpdParams, smtpParams, queueParams, localParams}
+	postfixs = [][]Param{postfixSystem, postfixRewrite, postfixLocal, postfixSMTP, postfixTLS, postfixSMTPD}
+)
+
 var (
 	table    []Param
 	rows     map[string]int    // name to place in table
@@ -67,9 +92,15 @@ var (
 )
 
 func init() {
-	for _, part := range [][]Param{instanceParams, addressParams, smtpdParams, smtpParams,
-		queueParams, localParams, noEffectParams} {
-		table = append(table, part...)
+	table = slices.Concat(ours...)
+	named := make(map[string]bool, len(table))
+	for _, p := range table {
+		named[p.Name] = true
+	}
+	for _, p := range slices.Concat(postfixs...) {
+		if !named[p.Name] {
+			table = append(table, p)
+		}
 	}
 	sort.Slice(table, func(i, j int) bool { return table[i].Name < table[j].Name })
 	rows = make(map[string]int, len(table))
@@ -138,10 +169,29 @@ func perTransport(suffix string, p Param) Param {
 	return p
 }
 
-// accepted marks p as known but read by nothing.
-func accepted(p Param) Param {
-	p.NoEffect = true
+// accepted marks p as known but read by nothing, and says why that is no loss.
+func accepted(why string, p Param) Param {
+	p.Support, p.Why = WithoutEffect, why
 	return p
+}
+
+// unsupported marks p as known but read by nothing, and says what to do instead.
+func unsupported(why string, p Param) Param {
+	p.Support, p.Why = Unsupported, why
+	return p
+}
+
+// unread makes rows of lines "name = default" of Postfix's parameters that nothing
+// here reads. Their values are taken as they are, and checked by nobody.
+func unread(support Support, why, lines string) []Param {
+	var ps []Param
+	for line := range strings.Lines(lines) {
+		name, def, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " =")
+		if ok {
+			ps = append(ps, Param{Name: name, Kind: KindRaw, Default: strings.TrimSpace(def), Support: support, Why: why})
+		}
+	}
+	return ps
 }
 
 const (

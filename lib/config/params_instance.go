@@ -17,7 +17,8 @@ var instanceParams = []Param{
 	str("command_directory", "/usr/sbin", "Where the operators' commands are."),
 	str("mail_owner", "postrider", "The account that owns the queue."),
 	str("setgid_group", "postdrop", "The group for submitting mail; postdrop is set-gid to it."),
-	accepted(str("default_privs", "nobody", "Whose rights commands and files of an alias without an owner get.")),
+	unsupported("commands and files of aliases are not available in this version",
+		str("default_privs", "nobody", "Whose rights commands and files of an alias without an owner get.")),
 
 	list("inet_interfaces", "all", "The addresses that mail is received on: all, loopback-only, addresses or names."),
 	{Name: "inet_protocols", Kind: KindList, Default: "all", Words: []string{"all", "ipv4", "ipv6"},
@@ -40,6 +41,7 @@ var instanceParams = []Param{
 	yesno("daemon_profile", "no", "Let root ask daemons for profiles of processor time and memory (postrider profile)."),
 	span("stop_grace", "30s", second, "How long a stop waits for deliveries past the final dot."),
 	span("service_throttle_time", "60s", second, "How long master waits at most before it restarts a daemon that keeps dying at once."),
+	str("service_name", "", "The name of the service in master.cf; set by the system."),
 	str("stress", "", "\"yes\" while a service has all its processes busy; set by the system."),
 
 	match("authorized_submit_users", "static:anyone", "Who may submit mail with sendmail and postdrop."),

@@ -14,7 +14,8 @@ const (
 	Fatal    Severity = iota // no start and no reload with this
 	Warning                  // accepted, but not what the operator meant
 	Unused                   // a parameter that nothing reads
-	NoEffect                 // a parameter of Postfix that is known but without effect yet
+	NoEffect                 // a parameter of Postfix whose effect is not missed (WithoutEffect)
+	Missing                  // a parameter of Postfix that is not supported (Unsupported)
 )
 
 // Problem is one finding about main.cf or master.cf.

@@ -25,7 +25,7 @@ func command(name string, args ...string) *exec.Cmd {
 // run is Run without the lines about parameters that this version does not use.
 func run(i *instance.Instance, program string, args ...string) instance.Result {
 	r := i.Run(program, args...)
-	r.Stderr = regexp.MustCompile(`(?m)^.* has no effect yet\n`).ReplaceAllString(r.Stderr, "")
+	r.Stderr = regexp.MustCompile(`(?m)^.* (has no effect|is not supported): .*\n`).ReplaceAllString(r.Stderr, "")
 	return r
 }
 

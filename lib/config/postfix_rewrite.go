@@ -1,0 +1,117 @@
+package config
+
+import "slices"
+
+// postfixRewrite are the parameters of Postfix about addresses and content that nothing
+// here reads. Who supports one moves it to a row of its own.
+var postfixRewrite = slices.Concat(
+	unread(Unsupported, "not available in this version; a domain here can be in mydestination, with alias_maps", `
+unknown_virtual_alias_reject_code = 550
+virtual_alias_address_length_limit = 1000
+virtual_alias_domains = $virtual_alias_maps
+virtual_alias_expansion_limit = 1000
+virtual_alias_maps = $virtual_maps
+virtual_alias_recursion_limit = 1000
+virtual_maps =
+`),
+	unread(Unsupported, "not available in this version; give such domains to another server by transport_maps", `
+unknown_virtual_mailbox_reject_code = 550
+virtual_delivery_status_filter = $default_delivery_status_filter
+virtual_gid_maps =
+virtual_mailbox_base =
+virtual_mailbox_domains = $virtual_mailbox_maps
+virtual_mailbox_limit = 51200000
+virtual_mailbox_lock = fcntl, dotlock
+virtual_mailbox_maps =
+virtual_minimum_uid = 100
+virtual_transport = virtual
+virtual_uid_maps =
+`),
+	unread(Unsupported, "not available in this version; addresses stay as they were written", `
+canonical_classes = envelope_sender, envelope_recipient, header_sender, header_recipient
+canonical_maps =
+local_header_rewrite_clients = permit_inet_interfaces
+masquerade_classes = envelope_sender, header_sender, header_recipient
+masquerade_domains =
+masquerade_exceptions =
+recipient_canonical_classes = envelope_recipient, header_recipient
+recipient_canonical_maps =
+remote_header_rewrite_domain =
+sender_canonical_classes = envelope_sender, header_sender
+sender_canonical_maps =
+`),
+	unread(Unsupported, "not available in this version; refuse the recipient, or use an alias", `
+relocated_maps =
+`),
+	unread(Unsupported, "not available in this version", `
+always_bcc =
+recipient_bcc_maps =
+sender_bcc_maps =
+`),
+	unread(Unsupported, "not available in this version; relayhost and transport_maps choose by recipient", `
+empty_address_default_transport_maps_lookup_key = <>
+empty_address_relayhost_maps_lookup_key = <>
+sender_dependent_default_transport_maps =
+sender_dependent_relayhost_maps =
+`),
+	unread(WithoutEffect, "what it turns on is always done, or never, as with this default", `
+allow_untrusted_routing = no
+cleanup_replace_stray_cr_lf = yes
+enable_idna2003_compatibility = no
+enable_original_recipient = yes
+header_from_format = standard
+resolve_dequoted_address = yes
+resolve_null_domain = no
+strict_7bit_headers = no
+strict_8bitmime = no
+strict_8bitmime_body = no
+strict_mime_encoding_domain = no
+strict_smtputf8 = no
+sun_mailtool_compatibility = no
+undisclosed_recipients_header =
+`),
+	unread(Unsupported, "not available in this version; Bcc: headers alone are removed", `
+message_drop_headers = bcc, content-length, resent-bcc, return-path
+`),
+	unread(WithoutEffect, "SMTPUTF8 is always offered and used where a message needs it", `
+smtputf8_enable = ${{$compatibility_level} <level {1} ? {no} : {yes}}
+`),
+	unread(Unsupported, "not available in this version: content is passed on as it came, without conversion", `
+detect_8bit_encoding_header = yes
+disable_mime_input_processing = no
+disable_mime_output_conversion = no
+force_mime_input_conversion = no
+header_address_token_limit = 10240
+mime_boundary_length_limit = 2048
+mime_nesting_limit = 100
+`),
+	unread(Unsupported, "not available in this version; filter with a content filter before or behind, by transport_maps", `
+body_checks =
+body_checks_size_limit = 51200
+content_filter =
+default_filter_nexthop =
+header_checks =
+internal_mail_filter_classes =
+message_reject_characters =
+message_strip_characters =
+mime_header_checks = $header_checks
+nested_header_checks = $header_checks
+receive_override_options =
+`),
+	unread(Unsupported, "variable envelope return paths are not available in this version; the list manager can make them", `
+authorized_verp_clients = $mynetworks
+default_verp_delimiters = +=
+disable_verp_bounces = no
+smtpd_authorized_verp_clients = $authorized_verp_clients
+verp_delimiter_filter = -=+
+`),
+	unread(Unsupported, "not available in this version; bounces have the text and form of Postfix's defaults", `
+bounce_template_file =
+default_delivery_status_filter =
+enable_threaded_bounces = no
+lmtp_delivery_status_filter = $default_delivery_status_filter
+local_delivery_status_filter = $default_delivery_status_filter
+pipe_delivery_status_filter = $default_delivery_status_filter
+smtp_delivery_status_filter = $default_delivery_status_filter
+`),
+)
