@@ -22,7 +22,7 @@ libexecdir = $(DESTDIR)$(PREFIX)/libexec/postrider
 confdir    = $(DESTDIR)$(CONFDIR)
 
 DAEMONS  = smtpd cleanup qmgr smtp local bounce
-COMMANDS = sendmail postdrop postqueue postsuper postcat postconf postmap postsched
+COMMANDS = sendmail postdrop postqueue postsuper postcat postconf postmap postsched smtp-ledger
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 export CGO_ENABLED = 0

@@ -10,10 +10,13 @@ import (
 	"strings"
 )
 
-// Sum is the SHA-256 of a content as the ledger compares it: from the Header line on,
-// so without what the programs put before it (Received, Delivered-To, Return-Path), and
-// with every line end as LF.
-type Sum [sha256.Size]byte
+// Sum is what the ledger compares a content by: from the Header line on, so without what
+// the programs put before it (Received, Delivered-To, Return-Path), and with every line
+// end as LF.
+type Sum struct {
+	SHA256 [sha256.Size]byte
+	Size   int // in bytes
+}
 
 // Header is the name of the header that carries a message's id. It is the first one of
 // a content made by Content.
@@ -45,13 +48,14 @@ func Hash(content []byte) (sum Sum) {
 	for len(content) > 0 {
 		i := bytes.Index(content, []byte("\r\n"))
 		if i < 0 {
-			h.Write(content)
-			break
+			i = len(content)
 		}
 		h.Write(content[:i])
-		content = content[i+1:]
+		sum.Size += i
+		content = content[min(i+1, len(content)):]
 	}
-	return Sum(h.Sum(nil))
+	h.Sum(sum.SHA256[:0])
+	return sum
 }
 
 // Content makes a message of about size bytes, with CRLF line ends, complete headers and

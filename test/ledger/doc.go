@@ -7,9 +7,11 @@
 // acknowledged (250 was seen after the dot), unknown (the connection was lost after the
 // dot), or rejected. Whoever finds it later says delivered, bounced or queued. What was
 // acknowledged and is found nowhere is lost; what was never sent, or was rejected, and is
-// delivered is unexpected; what is delivered with another content than was sent is mixed.
-// Those three are never allowed. Delivered more than once is a duplicate, which a kill
+// delivered is unexpected; what is delivered with another content than was sent is mixed, or
+// truncated where it is shorter. Those four are never allowed. Delivered more than once is a duplicate, which a kill
 // allows within bounds; an unknown one that is delivered was recovered.
 //
-// The package imports the standard library alone and touches nothing.
+// The package imports the standard library alone and touches nothing. Every harness of the
+// tests judges by it, and so does the command smtp-ledger, with which an operator tries an
+// installation (test/ledger/command).
 package ledger

@@ -27,10 +27,11 @@ type entry struct {
 
 // Ledger holds all entries. The zero value is empty and ready; any goroutine may use it.
 type Ledger struct {
-	mu      sync.Mutex
-	sums    map[string]Sum
-	entries map[Key]*entry
-	mixed   []string
+	mu        sync.Mutex
+	sums      map[string]Sum
+	entries   map[Key]*entry
+	mixed     []string
+	truncated []string
 }
 
 func (l *Ledger) at(message, recipient string) *entry {
@@ -78,10 +79,18 @@ func (l *Ledger) Rejected(message string, recipients ...string) {
 func (l *Ledger) Delivered(message, recipient string, sum Sum) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.at(message, recipient)
-	e.delivered++
-	if want, ok := l.sums[message]; ok && want != sum {
-		l.mixed = append(l.mixed, Key{message, recipient}.String())
+	l.at(message, recipient).delivered++
+	l.compare(message, sum, Key{message, recipient}.String())
+}
+
+// compare notes a content that is not what was sent.
+func (l *Ledger) compare(message string, sum Sum, where string) {
+	switch want, ok := l.sums[message]; {
+	case !ok || want == sum:
+	case sum.Size < want.Size:
+		l.truncated = append(l.truncated, fmt.Sprintf("%s (%d of %d bytes)", where, sum.Size, want.Size))
+	default:
+		l.mixed = append(l.mixed, where)
 	}
 }
 
@@ -107,9 +116,7 @@ func (l *Ledger) Queued(message, recipient string, sum Sum) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.at(message, recipient).queued = true
-	if want, ok := l.sums[message]; ok && want != sum {
-		l.mixed = append(l.mixed, Key{message, recipient}.String()+" (in the queue)")
-	}
+	l.compare(message, sum, Key{message, recipient}.String()+" (in the queue)")
 }
 
 // Deleted says that an operator was told that the message is deleted: whoever did not
@@ -141,11 +148,13 @@ func (l *Ledger) Open() int {
 
 // Verdict is what the ledger says at the end.
 type Verdict struct {
-	Acked, Delivered, Bounced, Queued int // entries
+	Acked, Unknown, Rejected   int // entries, by what the source was told
+	Delivered, Bounced, Queued int // entries, by where they were found
 
 	Lost       []Key    // acknowledged, and found nowhere
 	Unexpected []Key    // delivered, bounced or queued, though never sent or rejected
-	Mixed      []string // with another content than was sent, or with none
+	Mixed      []string // with another content than was sent, or with no id
+	Truncated  []string // with another content, and that shorter than was sent
 	Duplicates []Key    // delivered or bounced more than once, as often as it was too much
 	Both       []Key    // delivered and bounced
 	Recovered  []Key    // unknown to the source, and delivered
@@ -155,7 +164,7 @@ type Verdict struct {
 func (l *Ledger) Judge() Verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := Verdict{Mixed: slices.Clone(l.mixed)}
+	v := Verdict{Mixed: slices.Clone(l.mixed), Truncated: slices.Clone(l.truncated)}
 	for k, e := range l.entries {
 		found := e.delivered > 0 || e.bounced > 0 || e.queued
 		switch {
@@ -176,6 +185,8 @@ func (l *Ledger) Judge() Verdict {
 			v.Both = append(v.Both, k)
 		}
 		v.Acked += one(e.acked)
+		v.Unknown += one(e.unknown && !e.acked)
+		v.Rejected += one(e.rejected && !e.acked && !e.unknown)
 		v.Delivered += one(e.delivered > 0)
 		v.Bounced += one(e.bounced > 0)
 		v.Queued += one(e.queued)
@@ -186,6 +197,7 @@ func (l *Ledger) Judge() Verdict {
 		})
 	}
 	slices.Sort(v.Mixed)
+	slices.Sort(v.Truncated)
 	return v
 }
 
@@ -211,7 +223,8 @@ func (v Verdict) Err() error {
 	}
 	list("lost", len(v.Lost), func(i int) string { return v.Lost[i].String() })
 	list("unexpected", len(v.Unexpected), func(i int) string { return v.Unexpected[i].String() })
-	list("mixed or truncated", len(v.Mixed), func(i int) string { return v.Mixed[i] })
+	list("mixed", len(v.Mixed), func(i int) string { return v.Mixed[i] })
+	list("truncated", len(v.Truncated), func(i int) string { return v.Truncated[i] })
 	if b.Len() == 0 {
 		return nil
 	}
@@ -220,6 +233,6 @@ func (v Verdict) Err() error {
 
 // String gives the counts.
 func (v Verdict) String() string {
-	return fmt.Sprintf("acked %d, delivered %d, bounced %d, queued %d, lost %d, unexpected %d, mixed %d, duplicates %d, both %d, recovered %d",
-		v.Acked, v.Delivered, v.Bounced, v.Queued, len(v.Lost), len(v.Unexpected), len(v.Mixed), len(v.Duplicates), len(v.Both), len(v.Recovered))
+	return fmt.Sprintf("acked %d, unknown %d, delivered %d, bounced %d, queued %d, lost %d, unexpected %d, mixed %d, truncated %d, duplicates %d, both %d, recovered %d",
+		v.Acked, v.Unknown, v.Delivered, v.Bounced, v.Queued, len(v.Lost), len(v.Unexpected), len(v.Mixed), len(v.Truncated), len(v.Duplicates), len(v.Both), len(v.Recovered))
 }

@@ -15,7 +15,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"postrider/test/ledger"
@@ -51,7 +50,7 @@ type Behaviour struct {
 // LoseReply as the reply to the dot takes the message and closes without a word.
 const LoseReply = "lose"
 
-// Sink is the server. Make one with New.
+// Sink is the server. Make one with New or Listen.
 type Sink struct {
 	Addr string // host:port
 
@@ -71,53 +70,56 @@ type Sink struct {
 	wg       sync.WaitGroup
 }
 
-// New starts a sink that accepts everything and tells l of it. l may be nil.
-func New(t testing.TB, l *ledger.Ledger) *Sink {
-	t.Helper()
-	s := &Sink{ledger: l, conns: map[net.Conn]bool{}, keep: true}
-	s.choose(t)
-	t.Cleanup(func() { s.Refuse(); s.wg.Wait() })
-	return s
+// T is what a sink needs of a test (testing.TB); a program that is no test uses Listen.
+type T interface {
+	Helper()
+	Fatal(...any)
+	Cleanup(func())
 }
+
+// New starts a sink for a test that accepts everything and tells l of it. l may be nil.
+func New(t T, l *ledger.Ledger) *Sink { t.Helper(); return At(t, "", l) }
 
 // At is New for a sink that listens at addr, such as 0.0.0.0:2525.
-func At(t testing.TB, addr string, l *ledger.Ledger) *Sink {
+func At(t T, addr string, l *ledger.Ledger) *Sink {
 	t.Helper()
-	s := &Sink{ledger: l, conns: map[net.Conn]bool{}, keep: true}
-	s.listen(t, addr)
-	t.Cleanup(func() { s.Refuse(); s.wg.Wait() })
-	return s
-}
-
-// choose listens on a port that the kernel gives to no connection, so that Accept gets
-// it back however long the sink refused: below the range of ip_local_port_range.
-func (s *Sink) choose(t testing.TB) {
-	t.Helper()
-	var l net.Listener
-	err := errors.New("no try")
-	for range 100 {
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))); err == nil {
-			s.use(l)
-			return
-		}
-	}
-	t.Fatal(err)
-}
-
-func (s *Sink) listen(t testing.TB, addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", addr)
+	s, err := Listen(addr, l)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.use(l)
+	t.Cleanup(s.Close)
+	return s
 }
 
-func (s *Sink) use(l net.Listener) {
+// Listen starts a sink at addr, or at a loopback address of its own where addr is "". It
+// accepts everything and tells l of it, which may be nil. Whoever calls it closes it.
+func Listen(addr string, l *ledger.Ledger) (*Sink, error) {
+	s := &Sink{ledger: l, conns: map[net.Conn]bool{}, keep: true}
+	if addr != "" {
+		return s, s.listen(addr)
+	}
+	// A port that the kernel gives to no connection, so that Accept gets it back however
+	// long the sink refused: below the range of ip_local_port_range.
+	err := errors.New("no try")
+	for n := 0; n < 100 && err != nil; n++ {
+		err = s.listen(fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
+	}
+	return s, err
+}
+
+// Close refuses, and waits for the end of every session.
+func (s *Sink) Close() { s.Refuse(); s.wg.Wait() }
+
+func (s *Sink) listen(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	s.listener, s.Addr = l, l.Addr().String()
 	s.mu.Unlock()
 	s.wg.Go(func() { s.accept(l) })
+	return nil
 }
 
 // Do changes the behaviour from the next command on.
@@ -154,7 +156,12 @@ func (s *Sink) Refuse() {
 }
 
 // Accept opens the port again after Refuse.
-func (s *Sink) Accept(t testing.TB) { t.Helper(); s.listen(t, s.Addr) }
+func (s *Sink) Accept(t T) {
+	t.Helper()
+	if err := s.listen(s.Addr); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // NextHop is the sink as main.cf names it: [127.0.0.1]:PORT.
 func (s *Sink) NextHop() string {
