@@ -20,6 +20,7 @@ type directory struct {
 	owner account
 	mode  fs.FileMode
 	files []uint32 // who may own what is in it; nil: anybody
+	only  []string // if not nil: which of its files that is said of
 }
 
 // directories returns those of an instance, parents first. Not started by
@@ -47,9 +48,15 @@ func directories(c *config.Config, a *accounts) []directory {
 		}
 		return d
 	}
+	above := directory{path: queue, owner: top, mode: mode}
+	data := directory{path: c.String("data_directory"), owner: owner, mode: 0700}
+	if a != nil {
+		above.files, above.only = []uint32{a.owner.uid}, []string{"version"}
+		data.files, data.only = above.files, []string{"qmgr.state.a", "qmgr.state.b"}
+	}
 	return []directory{
-		{path: queue, owner: top, mode: mode},
-		{path: c.String("data_directory"), owner: owner, mode: 0700},
+		above,
+		data,
 		in("pid", root, 0755),
 		in("public", root, 0755),
 		in("incoming", shared, fs.ModeSetgid|0770),
@@ -144,13 +151,10 @@ func (d directory) check() (faults, warnings []string) {
 // foreign counts the files in the directory that belong to nobody who may write
 // there, and names one: restored by root from a backup, for example.
 func (d directory) foreign() (n int, first string) {
-	filepath.WalkDir(d.path, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || path == d.path {
-			return nil // gone meanwhile, or the directory's own fault
-		}
-		st, err := e.Info()
+	d.walk(func(path string) error {
+		st, err := os.Lstat(path)
 		if err != nil {
-			return nil
+			return nil // gone meanwhile
 		}
 		if !slices.Contains(d.files, st.Sys().(*syscall.Stat_t).Uid) {
 			if n++; n == 1 {
@@ -160,6 +164,25 @@ func (d directory) foreign() (n int, first string) {
 		return nil
 	})
 	return n, first
+}
+
+// walk calls f with the path of everything in the directory that is said to be
+// somebody's, until f fails.
+func (d directory) walk(f func(path string) error) error {
+	if d.only != nil {
+		for _, name := range d.only {
+			if err := f(filepath.Join(d.path, name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return filepath.WalkDir(d.path, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == d.path {
+			return nil // gone meanwhile, or the directory's own fault
+		}
+		return f(path)
+	})
 }
 
 // octal writes a mode as chmod(1) takes it.

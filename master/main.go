@@ -18,7 +18,7 @@ import (
 
 type options struct {
 	Config  string           `short:"c" placeholder:"DIR" help:"The configuration directory (else MAIL_CONFIG of the environment, else ${dir})."`
-	Verb    string           `arg:"" optional:"" enum:"check,start,start-fg,stop,abort,reload,status,flush,profile,run" default:"run" help:"${verbs}"`
+	Verb    string           `arg:"" optional:"" enum:"check,set-permissions,start,start-fg,stop,abort,reload,status,flush,profile,run" default:"run" help:"${verbs}"`
 	Process string           `arg:"" optional:"" help:"Of profile: the process, such as qmgr or smtpd.1."`
 	Kind    string           `arg:"" optional:"" default:"cpu" help:"Of profile: cpu, allocs, heap, goroutine, mutex, block or stats."`
 	Seconds uint32           `arg:"" optional:"" default:"10" help:"Of profile: how long to measure."`
@@ -26,7 +26,7 @@ type options struct {
 	Notify  int              `hidden:"" help:"Descriptor to close when the system is up."`
 }
 
-const verbs = "check: report what is wrong with configuration and directories; start: start in the background; " +
+const verbs = "check: report what is wrong with configuration, owners and modes; set-permissions: mend owners and modes, make directories; start: start in the background; " +
 	"start-fg, or nothing: run in the foreground; stop: let deliveries end, then stop; abort: stop at once; " +
 	"reload: read the configuration anew; status: say whether the system runs; flush: try all deferred mail now; " +
 	"profile: write a profile of a process to standard output, with daemon_profile = yes."
@@ -81,6 +81,8 @@ func run(e environment, o *options) error {
 	switch o.Verb {
 	case "check":
 		return e.check()
+	case "set-permissions":
+		return e.setPermissions()
 	case "start":
 		return e.start()
 	case "stop":

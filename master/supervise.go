@@ -30,7 +30,7 @@ func (e environment) supervise() error {
 	unix.Umask(0077)
 	// Whatever the caller left open is not for the daemons.
 	unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
-	s := &supervisor{environment: e, sockets: map[string]*os.File{}, files: map[string]*watched{}, events: make(chan func(), 256)}
+	s := &supervisor{environment: e, sockets: map[string]*os.File{}, files: map[string]*watched{}, events: make(chan func(), 256), manager: theManager()}
 	if e.notify == 0 {
 		s.stderr = os.Stderr
 	}
@@ -96,6 +96,7 @@ func (e environment) supervise() error {
 	if e.notify != 0 {
 		detach(e.notify)
 	}
+	s.manager.ready()
 	s.run(signals)
 	return nil
 }
@@ -185,14 +186,18 @@ func (s *supervisor) run(signals chan os.Signal) {
 			switch {
 			case sig == syscall.SIGHUP:
 				if !s.stopping {
+					s.manager.reloading()
 					s.reload()
+					s.manager.ready()
 				}
 			case sig == syscall.SIGQUIT || s.stopping:
 				s.log.Infof("terminating on signal %d", sig)
+				s.manager.stopping()
 				s.stop(0)
 				grace.Reset(time.Second)
 			default:
 				s.log.Infof("terminating on signal %d", sig)
+				s.manager.stopping()
 				d := s.plan.config.Duration("stop_grace")
 				s.stop(d)
 				grace.Reset(d + time.Second)

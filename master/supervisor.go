@@ -24,6 +24,7 @@ import (
 // others post events to it.
 type supervisor struct {
 	environment
+	manager  manager
 	log      *maillog.Logger
 	ids      *accounts // nil: everything runs as the caller
 	stderr   *os.File  // of daemons; nil: none

@@ -56,6 +56,11 @@ func (e environment) check() error {
 			say("warning: %s", l)
 		}
 	}
+	for _, f := range installation(c, a) {
+		for _, l := range f.check() {
+			fail("%s", l)
+		}
+	}
 	for _, l := range p.checkTables() {
 		fail("%s", l)
 	}
@@ -73,6 +78,9 @@ func (e environment) check() error {
 		}
 	}
 	if failed {
+		if os.Geteuid() == 0 {
+			say("owners and modes are mended by: %s -c %s set-permissions", filepath.Base(os.Args[0]), e.dir)
+		}
 		return errSaid
 	}
 	return nil

@@ -14,6 +14,9 @@ import (
 // (make CONFDIR=): the set-gid postdrop trusts no other.
 var DefaultDir = "/etc/postrider"
 
+// Prefix is what the programs were installed below: make PREFIX=, as DefaultDir.
+var Prefix = "/usr"
+
 // Version is the default of mail_version.
 const Version = "0.1.0"
 
