@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
 	"postrider/lib/submit/submittest"
+	"postrider/lib/table/tabletest"
 )
 
 // The test program is its own helper, as the daemon is.
@@ -30,13 +30,7 @@ func TestMain(m *testing.M) {
 // files are what master would grant, by path.
 type files map[string]string
 
-func (f files) open(path string) (*io.SectionReader, error) {
-	text, ok := f[path]
-	if !ok {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
-	}
-	return io.NewSectionReader(strings.NewReader(text), 0, int64(len(text))), nil
-}
+func (f files) open(path string) (*io.SectionReader, error) { return tabletest.Files(f).Open(path) }
 
 // rig is a deliverer with a spool of its own and a cleanup of the test.
 type rig struct {

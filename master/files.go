@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -28,15 +29,18 @@ type identity struct {
 	dev, ino uint64
 	size     int64
 	mtime    int64 // nanoseconds
+	uid, gid uint32
 }
 
 // copyMax is how large a table may be to be handed out as a copy, bytes.
 const copyMax = 64 << 20
 
 // openWatched opens the file. It must be a regular one: anything else could
-// make its readers wait. A table is copied into memory that nobody can change: all
-// daemons read the same text, also one that is started while the file is being written.
-func openWatched(path string, table bool) watched {
+// make its readers wait. The text of a table is copied into memory that nobody can
+// change: all daemons read the same, also one that is started while the file is being
+// written. An indexed file is not: postmap puts a new one in its place, whole, and it may
+// be too large to hold.
+func openWatched(path string, text bool) watched {
 	w := watched{path: path}
 	w.file, w.err = os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if w.err != nil {
@@ -52,22 +56,26 @@ func openWatched(path string, table bool) watched {
 		return w
 	}
 	w.id = identify(st)
-	if table && st.Size() <= copyMax {
-		sealed, err := sealedCopy(w.file)
+	if text && st.Size() <= copyMax && !strings.HasSuffix(path, table.IndexSuffix) {
+		sealed, err := sealedCopy(w.file, w.id)
 		w.file.Close()
 		w.file, w.err = sealed, err
 	}
 	return w
 }
 
-// sealedCopy returns a memory file with the contents of f that cannot be changed.
-func sealedCopy(f *os.File) (*os.File, error) {
+// sealedCopy returns a memory file with the contents and the owner of f that cannot be
+// changed: local runs the commands of aliases as who owns their file.
+func sealedCopy(f *os.File, id identity) (*os.File, error) {
 	fd, err := unix.MemfdCreate("table", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, os.NewSyscallError("memory file", err)
 	}
 	m := os.NewFile(uintptr(fd), f.Name())
-	if _, err = io.Copy(m, f); err == nil {
+	if _, err = io.Copy(m, f); err == nil && os.Geteuid() == 0 {
+		err = m.Chown(int(id.uid), int(id.gid))
+	}
+	if err == nil {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
 	}
 	if err != nil {
@@ -98,7 +106,7 @@ func identify(st os.FileInfo) identity {
 	if !ok {
 		return identity{}
 	}
-	return identity{uint64(sys.Dev), sys.Ino, st.Size(), st.ModTime().UnixNano()}
+	return identity{uint64(sys.Dev), sys.Ino, st.Size(), st.ModTime().UnixNano(), sys.Uid, sys.Gid}
 }
 
 // checkTables returns a line for each table file that cannot be read.
@@ -113,12 +121,33 @@ func (p *plan) checkTables() []string {
 			seen[path] = true
 			w := openWatched(path, false)
 			if w.err != nil {
-				lines = append(lines, fmt.Sprintf("table %s: %v: mail that needs it is deferred; make the file, or take it out of main.cf", path, unwrapped(w.err)))
+				lines = append(lines, fmt.Sprintf("table %s: %v: mail that needs it is deferred; %s", path, unwrapped(w.err), p.mend(path)))
 			}
 			w.close()
 		}
 	}
 	return lines
+}
+
+// mend says what to do about a table that cannot be opened.
+func (p *plan) mend(path string) string {
+	name, ok := strings.CutSuffix(path, table.IndexSuffix)
+	if !ok {
+		return "make the file, or take it out of main.cf"
+	}
+	command := "postmap "
+	for _, spec := range append(slices.Clone(p.config.List("alias_maps")), p.config.List("alias_database")...) {
+		if slices.Contains(table.Files([]string{spec}), path) {
+			command = "postalias "
+		}
+	}
+	advice := fmt.Sprintf("run %q", command+name)
+	for _, suffix := range []string{".db", ".lmdb"} {
+		if _, err := os.Stat(name + suffix); err == nil {
+			return advice + " (" + name + suffix + " is Postfix's)"
+		}
+	}
+	return advice
 }
 
 // unwrapped is the cause of a *PathError whose path was said already.
@@ -154,10 +183,10 @@ func (p *plan) noteSpecs(c *config.Config) {
 		if param.Kind != config.KindList && param.Kind != config.KindMatch {
 			continue
 		}
-		for _, spec := range c.List(param.Name) {
-			for _, path := range table.Files([]string{spec}) {
-				if !slices.Contains(p.specs[path], spec) {
-					p.specs[path] = append(p.specs[path], spec)
+		for _, spec := range table.Leaves(c.List(param.Name)) {
+			for _, path := range spec.Files() {
+				if !slices.Contains(p.specs[path], spec.String()) {
+					p.specs[path] = append(p.specs[path], spec.String())
 				}
 			}
 		}

@@ -109,7 +109,7 @@ func (s *supervisor) renew(path string) (*watched, bool) {
 		return old, false
 	}
 	if n.err != nil && s.isTable(path) {
-		s.log.Warnf("table %s: %v: mail that needs it is deferred", path, unwrapped(n.err))
+		s.log.Warnf("table %s: %v: mail that needs it is deferred; %s", path, unwrapped(n.err), s.plan.mend(path))
 	}
 	if old != nil {
 		old.close()

@@ -292,7 +292,7 @@ func TestFiles(t *testing.T) {
 		}
 		return nil, nil
 	}}.Load()
-	if got := strings.Join(Files(cfg), " "); got != "/t /etc/passwd /etc/aliases /n" {
+	if got := strings.Join(Files(cfg), " "); got != "/t /etc/passwd /etc/aliases.cdb /n.cdb" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -331,7 +331,7 @@ func TestCheck(t *testing.T) {
 	for main, want := range map[string]string{
 		"mynetworks = 127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128\ntransport_maps = texthash:/missing": "",
 		"mynetworks = 10.0.0.1/8":      "non-null host address bits in 10.0.0.1/8, perhaps you should use 10.0.0.0/8 instead",
-		"transport_maps = pcre:/x":     `bad table: pcre:/x: type "pcre" is not supported (inline, static, texthash, hash, unix)`,
+		"transport_maps = mysql:/x":    `bad table: mysql:/x: type "mysql" is not supported (` + strings.Join(table.Types(), ", ") + ")",
 		"relay_domains = inline:{a.b}": `bad table: inline:{a.b}: expected key=value, not "a.b"`,
 	} {
 		cfg, ps := config.Source{Dir: "/c", Host: host, ReadFile: func(path string) ([]byte, error) {

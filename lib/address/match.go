@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"postrider/lib/table"
@@ -127,7 +126,7 @@ func newNetworkList(words []string, o table.Options) (networkList, error) {
 		var err error
 		if i := strings.IndexByte(p, ':'); i > 0 && strings.Trim(p[:i], "abcdefghijklmnopqrstuvwxyz") == "" && !isHex(p) {
 			n.table, err = table.Open([]string{p}, o)
-		} else if n.prefix, err = parseNetwork(p); err != nil {
+		} else if n.prefix, err = table.ParseNetwork(p); err != nil {
 			n.err = fmt.Errorf("%w: %v", table.ErrTemp, err)
 		}
 		if err != nil {
@@ -140,35 +139,8 @@ func newNetworkList(words []string, o table.Options) (networkList, error) {
 
 // isHex tells an IPv6 address such as "fd00::/8" from "hash:/file".
 func isHex(p string) bool {
-	_, err := parseNetwork(p)
+	_, err := table.ParseNetwork(p)
 	return err == nil
-}
-
-// parseNetwork reads "192.0.2.0/24", "192.0.2.1", "[2001:db8::]/32",
-// "[::1]" or, without brackets, "2001:db8::/32".
-func parseNetwork(p string) (netip.Prefix, error) {
-	text, bits, cut := strings.Cut(p, "/")
-	text = strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
-	ip, err := netip.ParseAddr(text)
-	if err != nil || ip.Zone() != "" {
-		return netip.Prefix{}, fmt.Errorf("bad network pattern: %s (write 192.0.2.0/24 or [2001:db8::]/32)", p)
-	}
-	if !cut {
-		ip = ip.Unmap()
-		return netip.PrefixFrom(ip, ip.BitLen()), nil
-	}
-	length, err := strconv.ParseUint(bits, 10, 8)
-	if err != nil || int(length) > ip.BitLen() {
-		return netip.Prefix{}, fmt.Errorf("bad network pattern: %s (the number after / is wrong)", p)
-	}
-	if ip.Is4In6() && length >= 96 { // clients are compared as IPv4
-		ip, length = ip.Unmap(), length-96
-	}
-	n := netip.PrefixFrom(ip, int(length))
-	if n.Masked() != n {
-		return netip.Prefix{}, fmt.Errorf("non-null host address bits in %s, perhaps you should use %s instead", p, n.Masked())
-	}
-	return n, nil
 }
 
 func (l networkList) match(ctx context.Context, ip netip.Addr) (bool, error) {

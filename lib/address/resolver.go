@@ -1,6 +1,7 @@
 package address
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -119,7 +120,14 @@ func New(cfg *config.Config, open table.Opener) (*Resolver, error) {
 // Check returns what is wrong with the patterns and the names of tables in cfg,
 // without opening any: for master to say at a start, a check and a reload.
 func Check(cfg *config.Config) error {
-	_, err := New(cfg, func(string) (*io.SectionReader, error) {
+	var index bytes.Buffer
+	if err := table.WriteIndex(&index, nil, false); err != nil {
+		return err
+	}
+	_, err := New(cfg, func(path string) (*io.SectionReader, error) {
+		if strings.HasSuffix(path, table.IndexSuffix) {
+			return io.NewSectionReader(bytes.NewReader(index.Bytes()), 0, int64(index.Len())), nil
+		}
 		return io.NewSectionReader(strings.NewReader(""), 0, 0), nil
 	})
 	return err

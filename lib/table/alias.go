@@ -7,47 +7,31 @@ import (
 	"postrider/lib/config"
 )
 
-// parseAliases reads the syntax of aliases(5): "name: target, target", the
-// name perhaps in double quotes. The values are the right-hand sides as they
-// are written, for ParseTargets.
-func parseAliases(path, text string) (memory, error) {
-	var (
-		m    = memory{}
-		errs problems
-	)
-	config.Lines(text, func(line int, s string) {
-		s = strings.TrimLeft(s, " \t")
-		var (
-			name, rest string
-			err        error
-		)
-		if strings.HasPrefix(s, `"`) {
-			if name, rest, err = cutKey(s); err == nil {
-				var ok bool
-				if rest, ok = strings.CutPrefix(strings.TrimLeft(rest, " \t"), ":"); !ok {
-					err = fmt.Errorf("expected ':' after %q", name)
-				}
-			}
-		} else {
-			var ok bool
-			if name, rest, ok = strings.Cut(s, ":"); !ok {
-				err = fmt.Errorf("expected format: name: value")
-			}
-			name = strings.TrimSpace(name)
+// cutAlias divides a line of aliases(5): "name: target, target", the name perhaps in
+// double quotes. The value is the right-hand side as it is written.
+func cutAlias(s string) (name, value string, err error) {
+	ok := true
+	if strings.HasPrefix(s, `"`) {
+		if name, value, err = cutKey(s); err != nil {
+			return "", "", err
 		}
-		if err == nil && name == "" {
-			err = fmt.Errorf("empty name before ':'")
+		if value, ok = strings.CutPrefix(strings.TrimLeft(value, " \t"), ":"); !ok {
+			return "", "", fmt.Errorf("expected ':' after %q", name)
 		}
-		if err == nil {
-			_, err = ParseTargets(rest)
+	} else {
+		if name, value, ok = strings.Cut(s, ":"); !ok {
+			return "", "", fmt.Errorf("expected format: name: value")
 		}
-		if err != nil {
-			errs.bad(path, line, err.Error())
-			return
-		}
-		m.first(name, strings.TrimSpace(rest), path, line, &errs)
-	})
-	return m, errs.err()
+		name = strings.TrimSpace(name)
+	}
+	if name == "" {
+		return "", "", fmt.Errorf("empty name before ':'")
+	}
+	if strings.Contains(name, "@") {
+		return "", "", fmt.Errorf("name must be local: %q", name)
+	}
+	_, err = ParseTargets(value)
+	return name, strings.TrimSpace(value), err
 }
 
 // TargetKind says what a target of an alias or a .forward is.

@@ -39,8 +39,20 @@ func TestParseTargets(t *testing.T) {
 	}
 }
 
+func readAliases(path, text string) (memory, error) {
+	m := memory{}
+	err := ReadSource(path, text, true, func(k, v string) bool {
+		_, twice := m[strings.ToLower(k)]
+		if !twice {
+			m.put(k, v)
+		}
+		return !twice
+	})
+	return m, err
+}
+
 func TestParseAliases(t *testing.T) {
-	m, err := parseAliases("/a", "Postmaster: root\n\"x y\": z,\n  w\nnocolon\nbad: \"open\n: x\nempty:\npostmaster: other\n")
+	m, err := readAliases("/a", "Postmaster: root\n\"x y\": z,\n  w\nnocolon\nbad: \"open\n: x\nempty:\npostmaster: other\n")
 	want := "/a, line 4: expected format: name: value\n/a, line 5: a double quote without its partner\n" +
 		"/a, line 6: empty name before ':'\n/a, line 8: duplicate entry: \"postmaster\""
 	if err == nil || err.Error() != want {
@@ -54,7 +66,7 @@ func TestParseAliases(t *testing.T) {
 func FuzzAliases(f *testing.F) {
 	f.Add("a: b, \"|c d\", :include:/e\n\"f g\": <h>, /i\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		m, _ := parseAliases("f", text)
+		m, _ := readAliases("f", text)
 		for k, v := range m {
 			if k == "" {
 				t.Fatal("empty key")

@@ -4,8 +4,10 @@
 // Files says which paths to grant. An open table does not change; a daemon
 // opens its tables anew when master sends new descriptors.
 //
-// The types are inline:{...}, static:, texthash:, unix:passwd.byname, and
-// hash: (also btree:, lmdb:, dbm:, cdb:), which until there are indexed tables
-// reads the text that the index would be made from. proxy: before a type is
-// accepted and means nothing, since no table is opened by a daemon anyway.
+// The types are hash: (and its like: btree:, lmdb:, dbm:, sdbm:, cdb:), an indexed
+// file NAME.cdb that postmap or postalias makes and that is read where it lies;
+// texthash:, regexp:, pcre: and cidr:, texts held in memory; inline:{...}, static:,
+// fail:, unix:passwd.byname; and unionmap:{...}, pipemap:{...} and randmap:{...}.
+// Regular expressions are RE2's: no pattern takes more than linear time. proxy: before
+// a type is accepted and means nothing, since no table is opened by a daemon anyway.
 package table

@@ -1,8 +1,10 @@
 package table
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -14,8 +16,10 @@ type Opener func(path string) (*io.SectionReader, error)
 
 // Spec is a parsed "type:name".
 type Spec struct {
-	Type string // without proxy:
-	Name string
+	Type  string // without proxy:
+	Name  string
+	parts []Spec   // of unionmap: and pipemap:
+	words []string // of randmap:
 }
 
 // String gives the spec as written, without proxy:.
@@ -23,60 +27,125 @@ func (s Spec) String() string { return s.Type + ":" + s.Name }
 
 const passwdFile = "/etc/passwd"
 
-// indexed are the types whose text source is read until there are indexes.
-var indexed = []string{"hash", "btree", "lmdb", "dbm", "cdb"}
+// indexed are the types that stand for an indexed file. There is one kind of them: what
+// main.cf calls hash: or lmdb: is NAME.cdb, made by postmap or postalias.
+var indexed = []string{"hash", "btree", "lmdb", "cdb", "dbm", "sdbm"}
+
+// texts are the types that are read from a text file as it is.
+var texts = []string{"texthash", "regexp", "pcre", "cidr"}
+
+// IndexSuffix is what follows the name of a table in the name of its indexed file.
+const IndexSuffix = ".cdb"
+
+// Types returns all types, as postconf -m lists them.
+func Types() []string {
+	all := slices.Concat(indexed, texts, []string{"fail", "inline", "pipemap", "proxy", "randmap", "static", "unionmap", "unix"})
+	slices.Sort(all)
+	return all
+}
+
+// Indexed says whether the table is made from a text by postmap or postalias.
+func (s Spec) Indexed() bool { return slices.Contains(indexed, s.Type) }
+
+// maxNested is how deep tables of tables may be.
+const maxNested = 10
 
 // Parse reads "type:name". An error is of kind ErrSpec.
-func Parse(text string) (Spec, error) {
+func Parse(text string) (Spec, error) { return parse(text, 0) }
+
+func parse(text string, depth int) (Spec, error) {
 	s := Spec{}
+	wrong := func(format string, args ...any) (Spec, error) {
+		return s, fmt.Errorf("%w: %s: %s", ErrSpec, text, fmt.Sprintf(format, args...))
+	}
 	var ok bool
 	s.Type, s.Name, ok = strings.Cut(strings.TrimPrefix(text, "proxy:"), ":")
 	if !ok {
 		if strings.HasPrefix(text, "/") {
-			return s, fmt.Errorf("%w: %s: write type:name, for example texthash:%s", ErrSpec, text, text)
+			return wrong("write type:name, for example texthash:%s", text)
 		}
-		return s, fmt.Errorf("%w: %s: write type:name", ErrSpec, text)
+		return wrong("write type:name")
 	}
 	switch {
-	case s.Type == "static":
+	case s.Type == "static", s.Type == "fail":
 	case s.Type == "inline":
 		if _, err := parseInline(s.Name); err != nil {
-			return s, fmt.Errorf("%w: %s: %v", ErrSpec, text, err)
+			return wrong("%v", err)
 		}
 	case s.Type == "unix":
 		if s.Name != "passwd.byname" {
-			return s, fmt.Errorf("%w: %s: only unix:passwd.byname is known", ErrSpec, text)
+			return wrong("only unix:passwd.byname is known")
 		}
-	case s.Type == "texthash", slices.Contains(indexed, s.Type):
+	case s.Type == "unionmap", s.Type == "pipemap", s.Type == "randmap":
+		words, err := braced(s.Name)
+		if err != nil || len(words) == 0 || depth == maxNested {
+			return wrong("write %s:{one, two, ...}", s.Type)
+		}
+		if s.Type == "randmap" {
+			s.words = words
+			break
+		}
+		for _, w := range words {
+			part, err := parse(w, depth+1)
+			if err != nil {
+				return s, err
+			}
+			s.parts = append(s.parts, part)
+		}
+	case slices.Contains(texts, s.Type), slices.Contains(indexed, s.Type):
 		if !strings.HasPrefix(s.Name, "/") {
-			return s, fmt.Errorf("%w: %s: write the full path of the file", ErrSpec, text)
+			return wrong("write the full path of the file")
 		}
 	default:
-		return s, fmt.Errorf("%w: %s: type %q is not supported (inline, static, texthash, hash, unix)", ErrSpec, text, s.Type)
+		return wrong("type %q is not supported (%s)", s.Type, strings.Join(Types(), ", "))
 	}
 	return s, nil
 }
 
 // Files returns the paths that the table is read from.
 func (s Spec) Files() []string {
-	switch s.Type {
-	case "static", "inline":
-		return nil
-	case "unix":
-		return []string{passwdFile}
+	var paths []string
+	for _, leaf := range s.leaves(nil) {
+		switch {
+		case leaf.Type == "unix":
+			paths = append(paths, passwdFile)
+		case leaf.Indexed():
+			paths = append(paths, leaf.Name+IndexSuffix)
+		case slices.Contains(texts, leaf.Type):
+			paths = append(paths, leaf.Name)
+		}
 	}
-	return []string{s.Name}
+	return paths
+}
+
+// leaves appends the tables that the table is made of, itself if of none.
+func (s Spec) leaves(to []Spec) []Spec {
+	if s.parts == nil {
+		return append(to, s)
+	}
+	for _, p := range s.parts {
+		to = p.leaves(to)
+	}
+	return to
+}
+
+// Leaves returns the tables that specs are made of, for those who look at each by
+// itself. A spec that cannot be understood is left out.
+func Leaves(specs []string) []Spec {
+	var all []Spec
+	for _, text := range specs {
+		if s, err := Parse(text); err == nil {
+			all = s.leaves(all)
+		}
+	}
+	return all
 }
 
 // Files returns the paths that the tables are read from, each once. A spec
 // that cannot be understood needs none.
 func Files(specs []string) []string {
 	var paths []string
-	for _, text := range specs {
-		s, err := Parse(text)
-		if err != nil {
-			continue
-		}
+	for _, s := range Leaves(specs) {
 		for _, p := range s.Files() {
 			if !slices.Contains(paths, p) {
 				paths = append(paths, p)
@@ -91,7 +160,7 @@ const maxText = 256 << 20
 
 // open reads the table. Both results may be there: a table, and what is wrong
 // with some of its lines.
-func (s Spec) open(open Opener, alias bool) (Table, error) {
+func (s Spec) open(o *Options, alias bool) (Table, error) {
 	switch s.Type {
 	case "static":
 		text := s.Name
@@ -99,13 +168,29 @@ func (s Spec) open(open Opener, alias bool) (Table, error) {
 			text = w[0]
 		}
 		return static(text), nil
+	case "fail":
+		return broken{fmt.Errorf("%s: %w", s, ErrTemp)}, nil
 	case "inline":
 		return parseInline(s.Name)
+	case "randmap":
+		return random(s.words), nil
+	case "unionmap", "pipemap":
+		return s.openParts(o)
 	}
 	path := s.Files()[0]
-	r, err := open(path)
+	r, err := o.Open(path)
 	if err != nil {
+		if s.Indexed() && errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("open table %s: %w", s, &missingIndex{s.Name, alias, err})
+		}
 		return nil, fmt.Errorf("open table %s: %w", s, err)
+	}
+	if s.Indexed() {
+		c, err := openCDB(s.String(), r)
+		if err != nil {
+			return nil, badText{fmt.Errorf("open table %s: %w", s, err)}
+		}
+		return c, nil
 	}
 	if r.Size() > maxText {
 		return nil, fmt.Errorf("open table %s: larger than %d bytes", s, maxText)
@@ -114,28 +199,73 @@ func (s Spec) open(open Opener, alias bool) (Table, error) {
 	if _, err := io.ReadFull(io.NewSectionReader(r, 0, r.Size()), b); err != nil {
 		return nil, fmt.Errorf("read table %s: %w", s, err)
 	}
-	switch {
-	case s.Type == "unix":
+	switch s.Type {
+	case "unix":
 		return parsePasswd(string(b)), nil
-	case alias && s.Type != "texthash":
-		return parseAliases(path, string(b))
+	case "regexp", "pcre":
+		return parsePatterns(path, string(b), s.Type == "pcre", o.Fixed)
+	case "cidr":
+		return parseNetworks(path, string(b))
 	}
 	return parseText(path, string(b))
 }
 
-// parseInline reads "{ {key = value}, key=value }".
-func parseInline(text string) (memory, error) {
+func (s Spec) openParts(o *Options) (Table, error) {
+	var (
+		list Maps
+		errs []error
+	)
+	for _, p := range s.parts {
+		t, err := p.open(o, false)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if t == nil {
+			t = broken{fmt.Errorf("%s: %w: %v", p, ErrTemp, err)}
+		}
+		list = append(list, t)
+	}
+	if s.Type == "pipemap" {
+		return pipe(list), errors.Join(errs...)
+	}
+	return union(list), errors.Join(errs...)
+}
+
+// missingIndex says how to make an indexed file that is not there.
+type missingIndex struct {
+	name  string
+	alias bool
+	err   error
+}
+
+func (e *missingIndex) Error() string {
+	command := "postmap"
+	if e.alias {
+		command = "postalias"
+	}
+	return fmt.Sprintf("%s is not there: run %q", e.name+IndexSuffix, command+" "+e.name)
+}
+
+func (e *missingIndex) Unwrap() error { return e.err }
+
+// braced returns the words of "{ one, two }".
+func braced(text string) ([]string, error) {
 	text = strings.TrimSpace(text)
 	outer, err := config.SplitList(text)
 	if err != nil {
 		return nil, err
 	}
 	if len(outer) != 1 || text[0] != '{' {
-		return nil, fmt.Errorf("write inline:{ {key = value}, key=value }")
+		return nil, fmt.Errorf("braces are missing")
 	}
-	words, err := config.SplitList(outer[0])
+	return config.SplitList(outer[0])
+}
+
+// parseInline reads "{ {key = value}, key=value }".
+func parseInline(text string) (memory, error) {
+	words, err := braced(text)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("write inline:{ {key = value}, key=value }: %v", err)
 	}
 	m := make(memory, len(words))
 	for _, w := range words {

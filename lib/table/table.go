@@ -38,22 +38,40 @@ func (m Maps) Lookup(ctx context.Context, key string) (string, bool, error) {
 }
 
 // First looks the keys up one after the other, each in all tables, and returns
-// what is found first.
+// what is found first. The first key is whole, the others are parts of it: these
+// are not looked up in tables of patterns.
 func (m Maps) First(ctx context.Context, keys []string) (string, bool, error) {
-	for _, k := range keys {
-		if v, ok, err := m.Lookup(ctx, k); ok || err != nil {
-			return v, ok, err
+	v, at, err := m.Find(ctx, keys)
+	return v, at >= 0, err
+}
+
+// Find is First, and says by which key the value was found; -1: by none.
+func (m Maps) Find(ctx context.Context, keys []string) (value string, at int, err error) {
+	for i, k := range keys {
+		for _, t := range m {
+			if i > 0 && wholeOnly(t) {
+				continue
+			}
+			if v, ok, err := t.Lookup(ctx, k); ok || err != nil {
+				if err != nil {
+					i = -1
+				}
+				return v, i, err
+			}
 		}
 	}
-	return "", false, nil
+	return "", -1, nil
 }
 
 // Options is what Open needs besides the names.
 type Options struct {
 	Open Opener
-	// Aliases are the tables ("hash:/etc/aliases") whose text has the syntax
-	// of aliases(5): the values of alias_maps and alias_database.
+	// Aliases are the tables ("hash:/etc/aliases") that postalias makes: the values
+	// of alias_maps and alias_database.
 	Aliases []string
+	// Fixed refuses tables of patterns whose answers have parts of the key in them:
+	// for tables of what is executed or written to.
+	Fixed bool
 }
 
 // Open opens the tables of a parameter such as transport_maps. The Maps can be
@@ -75,7 +93,7 @@ func Open(specs []string, o Options) (Maps, error) {
 					alias = true
 				}
 			}
-			t, err = s.open(o.Open, alias)
+			t, err = s.open(&o, alias)
 		}
 		if err != nil {
 			errs = append(errs, err)

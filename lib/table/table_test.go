@@ -1,6 +1,7 @@
 package table
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -10,16 +11,32 @@ import (
 	"testing"
 )
 
-// files makes an Opener of names and texts.
+// files makes an Opener of names and texts; NAME.cdb is made of the text of NAME.
 func files(pairs ...string) Opener {
 	return func(path string) (*io.SectionReader, error) {
 		for i := 0; i < len(pairs); i += 2 {
-			if pairs[i] == path {
-				return io.NewSectionReader(strings.NewReader(pairs[i+1]), 0, int64(len(pairs[i+1]))), nil
+			text := pairs[i+1]
+			if pairs[i]+IndexSuffix == path {
+				text = index(pairs[i], text)
+			} else if pairs[i] != path {
+				continue
 			}
+			return io.NewSectionReader(strings.NewReader(text), 0, int64(len(text))), nil
 		}
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
+}
+
+// index is what postmap, or postalias for the name aliases, makes of a text.
+func index(path, text string) string {
+	var records []Record
+	ReadSource(path, text, strings.HasSuffix(path, "aliases"), func(k, v string) bool {
+		records = append(records, Record{strings.ToLower(k), v})
+		return true
+	})
+	var b bytes.Buffer
+	WriteIndex(&b, records, false)
+	return b.String()
 }
 
 func TestLookup(t *testing.T) {
@@ -78,7 +95,7 @@ func TestBroken(t *testing.T) {
 	if _, ok, err := m.Lookup(context.Background(), "b"); ok || !errors.Is(err, ErrTemp) {
 		t.Errorf("got %v %v", ok, err)
 	}
-	for _, spec := range []string{"pcre:/x", "noname", "/file", "texthash:rel", "unix:group.byname", "inline:x", "inline:{a}", "inline:{{a=b}", "hash:"} {
+	for _, spec := range []string{"mysql:/x", "noname", "/file", "texthash:rel", "unix:group.byname", "inline:x", "inline:{a}", "inline:{{a=b}", "hash:"} {
 		if _, err := Parse(spec); !errors.Is(err, ErrSpec) {
 			t.Errorf("%s: %v", spec, err)
 		}
@@ -106,7 +123,7 @@ func TestBadLines(t *testing.T) {
 
 func TestFiles(t *testing.T) {
 	got := Files([]string{"hash:/etc/aliases", "proxy:unix:passwd.byname", "static:x", "texthash:/etc/aliases", "inline:{a=b}", "bad"})
-	if want := []string{"/etc/aliases", "/etc/passwd"}; !reflect.DeepEqual(got, want) {
+	if want := []string{"/etc/aliases.cdb", "/etc/passwd", "/etc/aliases"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v", got)
 	}
 }

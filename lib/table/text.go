@@ -8,38 +8,53 @@ import (
 	"postrider/lib/config"
 )
 
-// parseText reads the source syntax of postmap(1): a key, blanks, a value; a
-// key in double quotes may hold blanks; lines are continued and commented as in
-// main.cf. Bad lines are left out and told of in the error; of two lines with
-// one key the first holds, as in postmap.
+// parseText reads the source syntax of postmap(1) into memory; of two lines with one
+// key the first holds, as in postmap.
 func parseText(path, text string) (memory, error) {
-	var (
-		m    = memory{}
-		errs problems
-	)
-	config.Lines(text, func(line int, s string) {
-		key, value, err := cutKey(strings.TrimLeft(s, " \t"))
-		value = strings.TrimSpace(value)
-		switch {
-		case err != nil:
-			errs.bad(path, line, err.Error())
-		case key == "" || value == "":
-			errs.bad(path, line, "expected format: key whitespace value")
-		default:
-			m.first(key, value, path, line, &errs)
+	m := memory{}
+	err := ReadSource(path, text, false, func(key, value string) bool {
+		key = strings.ToLower(key)
+		_, twice := m[key]
+		if !twice {
+			m[key] = value
 		}
+		return !twice
 	})
-	return m, errs.err()
+	return m, err
 }
 
-// first puts key unless it is there.
-func (m memory) first(key, value, path string, line int, errs *problems) {
-	key = strings.ToLower(key)
-	if _, ok := m[key]; ok {
-		errs.add(path, line, fmt.Sprintf("duplicate entry: %q", key))
-		return
+// ReadSource reads the text of a table and calls put with each key and value; put says
+// whether it took them, else the line is told of as a duplicate.
+//
+// The syntax is that of postmap(1): a key, blanks, a value; a key in double quotes may
+// hold blanks; lines are continued and commented as in main.cf. With alias it is that
+// of aliases(5): "name: target, target", the value as it is written, for ParseTargets.
+// Lines that cannot be understood are left out and told of in the error, which is then
+// of kind ErrText.
+func ReadSource(path, text string, alias bool, put func(key, value string) bool) error {
+	var errs problems
+	cut := cutEntry
+	if alias {
+		cut = cutAlias
 	}
-	m[key] = value
+	config.Lines(text, func(line int, s string) {
+		key, value, err := cut(strings.TrimLeft(s, " \t"))
+		if err != nil {
+			errs.bad(path, line, err.Error())
+		} else if !put(key, value) {
+			errs.add(path, line, fmt.Sprintf("duplicate entry: %q", strings.ToLower(key)))
+		}
+	})
+	return errs.err()
+}
+
+// cutEntry divides a line of postmap(1).
+func cutEntry(s string) (key, value string, err error) {
+	key, value, err = cutKey(s)
+	if value = strings.TrimSpace(value); err == nil && (key == "" || value == "") {
+		err = errors.New("expected format: key whitespace value")
+	}
+	return key, value, err
 }
 
 // cutKey takes the key off a line: up to a blank, or in double quotes, where a

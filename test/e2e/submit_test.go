@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"postrider/lib/table/tabletest"
 	"postrider/test/instance"
 	"postrider/test/ledger"
 	"postrider/test/sink"
@@ -97,7 +98,10 @@ func TestLocal(t *testing.T) {
 	var l ledger.Ledger
 	far := sink.New(t, &l)
 	i := instance.New(t, route("sink.test", far), "message_size_limit = 30000000")
-	aliases := i.WriteFile("conf/aliases", "# a comment\nteam: one, two,\n  r@sink.test\nroot: one\npostmaster: root\nloop: loop2\nloop2: loop\n")
+	aliases, err := tabletest.WriteIndex(i.Conf+"/aliases", "# a comment\nteam: one, two,\n  r@sink.test\nroot: one\npostmaster: root\nloop: loop2\nloop2: loop\n", true)
+	if err != nil {
+		t.Fatal(err)
+	}
 	i.Set("alias_maps = hash:" + aliases)
 	i.Start()
 
