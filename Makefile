@@ -36,6 +36,7 @@ all:
 	@for p in postrider $(DAEMONS); do ln -sf master bin/$$p || exit 1; done
 	@ln -sf sendmail bin/mailq
 	@ln -sf sendmail bin/newaliases
+	@ln -sf postmap bin/postalias
 
 test: all
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "gofmt -w $$bad"; exit 1; }
@@ -109,6 +110,7 @@ install: all
 	for p in $(filter $(COMMANDS),$(PROGRAMS)); do install -m 755 bin/$$p $(sbindir)/$$p || exit 1; done
 	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/bin/mailq
 	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/bin/newaliases
+	ln -sf postmap $(sbindir)/postalias
 	if test -f $(sbindir)/postdrop && getent group postdrop >/dev/null; then \
 		chgrp postdrop $(sbindir)/postdrop && chmod 2755 $(sbindir)/postdrop; fi
 	for f in main.cf master.cf; do test -e $(confdir)/$$f || install -m 644 conf/$$f $(confdir)/$$f || exit 1; done

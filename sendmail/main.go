@@ -63,8 +63,7 @@ func (e *env) run() error {
 	}
 	switch o.mode {
 	case modeAliases:
-		fmt.Fprintln(e.stdout, "newaliases: nothing to rebuild: alias tables are read as text")
-		return nil
+		return o.execPostalias()
 	case modeNothing:
 		return nil
 	case modeQueue:

@@ -28,13 +28,13 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	build := exec.Command("go", "build", "-o", dir+"/", "postrider/cmd/sendmail", "postrider/cmd/postdrop")
+	build := exec.Command("go", "build", "-o", dir+"/", "postrider/cmd/sendmail", "postrider/cmd/postdrop", "postrider/cmd/postmap")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("%v: %s", err, out))
 	}
-	for _, name := range []string{"mailq", "newaliases"} {
-		if err := os.Symlink("sendmail", filepath.Join(dir, name)); err != nil {
+	for name, is := range map[string]string{"mailq": "sendmail", "newaliases": "sendmail", "postalias": "postmap"} {
+		if err := os.Symlink(is, filepath.Join(dir, name)); err != nil {
 			panic(err)
 		}
 	}

@@ -180,3 +180,19 @@ func (o *options) execPostqueue() error {
 	err = unix.Exec(path, append([]string{"postqueue"}, o.args(o.queueArgs...)...), os.Environ())
 	return fail(sysexits.Unavailable, "cannot run %s: %v", path, err)
 }
+
+// execPostalias becomes postalias, for the tables of alias_database.
+func (o *options) execPostalias() error {
+	c, err := config.LoadMain(o.dir)
+	if err != nil {
+		return fail(sysexits.Config, "%v", err)
+	}
+	tables := c.List("alias_database")
+	if len(tables) == 0 {
+		return fail(sysexits.Config, "alias_database names no table: set it in main.cf to what newaliases is to rebuild")
+	}
+	path := command(c, "postalias")
+	args := append([]string{"postalias"}, o.args()...)
+	err = unix.Exec(path, append(append(args, "--"), tables...), os.Environ())
+	return fail(sysexits.Unavailable, "cannot run %s: %v", path, err)
+}

@@ -16,6 +16,7 @@ var addressParams = []Param{
 	list("relay_recipient_maps", "", "Tables of all recipients in relay_domains; empty: take any."),
 	list("alias_maps", "hash:/etc/aliases", "The alias tables of local delivery."),
 	list("alias_database", "hash:/etc/aliases", "The alias tables that newaliases rebuilds."),
+	str("default_database_type", "hash", "The type of a table that postmap and postalias are given without one."),
 	list("transport_maps", "", "Tables from recipient or domain to transport and next hop."),
 	str("local_transport", "local:$myhostname", "The transport, with optional next hop, for mydestination."),
 	str("relay_transport", "relay", "The transport, with optional next hop, for relay_domains."),

@@ -71,7 +71,6 @@ queue_file_attribute_count_limit = 100
 	unread(WithoutEffect, "postmap makes cdb files, for every type of indexed table", `
 berkeley_db_create_buffer_size = 16777216
 berkeley_db_read_buffer_size = 131072
-default_database_type = hash
 lmdb_map_size = 16777216
 non_bdb_migration_allow_root_prefixes =
 non_bdb_migration_allow_user_prefixes =

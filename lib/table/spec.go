@@ -47,6 +47,9 @@ func Types() []string {
 // Indexed says whether the table is made from a text by postmap or postalias.
 func (s Spec) Indexed() bool { return slices.Contains(indexed, s.Type) }
 
+// File says whether the table's name is that of a file.
+func (s Spec) File() bool { return s.Indexed() || slices.Contains(texts, s.Type) }
+
 // maxNested is how deep tables of tables may be.
 const maxNested = 10
 
@@ -92,7 +95,7 @@ func parse(text string, depth int) (Spec, error) {
 			}
 			s.parts = append(s.parts, part)
 		}
-	case slices.Contains(texts, s.Type), slices.Contains(indexed, s.Type):
+	case s.File():
 		if !strings.HasPrefix(s.Name, "/") {
 			return wrong("write the full path of the file")
 		}

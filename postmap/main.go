@@ -1,0 +1,205 @@
+package postmap
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"postrider/lib/config"
+	"postrider/lib/getopt"
+	"postrider/lib/sysexits"
+	"postrider/lib/table"
+)
+
+// Main runs the command and ends the process.
+func Main() {
+	c := &command{name: "postmap", in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	if len(os.Args) > 0 && filepath.Base(os.Args[0]) == "postalias" {
+		c.name, c.alias = "postalias", true
+	}
+	os.Exit(c.main(os.Args[1:]))
+}
+
+// command is one run.
+type command struct {
+	name     string
+	alias    bool // postalias: the text has the syntax of aliases(5)
+	in       io.Reader
+	out, err io.Writer
+
+	dir         string // -c
+	query       string // -q
+	remove      string // -d
+	asked       bool   // -q was given
+	removing    bool   // -d was given
+	list        bool   // -s
+	incremental bool   // -i
+	replace     bool   // -r
+	ignore      bool   // -w
+	nul         bool   // -N
+	keepCase    bool   // -f
+	keepRoot    bool   // -o
+	own         bool   // -p: do not inherit the permissions of the text
+	headers     bool   // -h
+	body        bool   // -b
+}
+
+// notFound ends a -q or -d that found nothing: exit code 1 and no word.
+var notFound = errors.New("not found")
+
+// failure is an error with the exit code it leads to.
+type failure struct {
+	code int
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+
+func (c *command) main(args []string) int {
+	err := c.run(args)
+	var f *failure
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, notFound):
+		return 1
+	case errors.As(err, &f):
+		fmt.Fprintf(c.err, "%s: fatal: %v\n", c.name, err)
+		return f.code
+	}
+	fmt.Fprintf(c.err, "%s: fatal: %v\n", c.name, err)
+	return 1
+}
+
+func (c *command) warn(format string, args ...any) {
+	fmt.Fprintf(c.err, "%s: warning: %s\n", c.name, fmt.Sprintf(format, args...))
+}
+
+const help = `usage: %[1]s [options] [type:]file...          make file.cdb from the text of each file
+       %[1]s -q key [type:]file...             print the value of key; "-q -" reads keys
+       %[1]s -d key [type:]file...             delete key; "-d -" reads keys
+       %[1]s -s [type:]file...                 list all keys and values
+
+  -i   add entries from standard input, keep the others
+  -r   replace entries that are there already      -w   ignore them, without a warning
+  -f   leave the case of keys as it is             -o   do not become the owner of the text
+  -n   no NUL byte behind keys and values          -N   a NUL byte, as in Postfix's own files
+  -p   do not inherit the permissions of the text  -c   directory of main.cf
+  -h   with "-q -": look up the header lines of the message on standard input
+  -b   with "-q -": look up the lines of its body
+  -v   accepted
+
+Types hash, btree, lmdb, cdb, dbm and sdbm all mean file.cdb. -q and -s take every type that
+main.cf does. Exit code 1: -q or -d found nothing, or an error.
+`
+
+func (c *command) run(args []string) error {
+	if len(args) == 1 && args[0] == "--help" {
+		_, err := fmt.Fprintf(c.out, help, c.name)
+		return err
+	}
+	opts, names, err := getopt.Parse(args, "Nbc:d:fhimnopq:rsuvwFU")
+	for _, o := range opts {
+		switch o.Letter {
+		case 'c':
+			c.dir = o.Arg
+		case 'd':
+			c.remove, c.removing = o.Arg, true
+		case 'q':
+			c.query, c.asked = o.Arg, true
+		case 's':
+			c.list = true
+		case 'i':
+			c.incremental = true
+		case 'r':
+			c.replace = true
+		case 'w':
+			c.ignore = true
+		case 'N':
+			c.nul = true
+		case 'n':
+			c.nul = false
+		case 'f':
+			c.keepCase = true
+		case 'o':
+			c.keepRoot = true
+		case 'p':
+			c.own = true
+		case 'h':
+			c.headers = true
+		case 'b':
+			c.body = true
+		case 'm', 'F':
+			return &failure{sysexits.Usage, fmt.Errorf("-%c is not supported", o.Letter)}
+		}
+	}
+	modes := 0
+	for _, on := range []bool{c.asked, c.removing, c.list} {
+		if on {
+			modes++
+		}
+	}
+	switch {
+	case err != nil:
+		return c.usage("%v", err)
+	case modes > 1:
+		return c.usage("specify only one of -s -q or -d")
+	case c.replace && c.ignore:
+		return c.usage("specify only one of -r and -w")
+	case len(names) == 0:
+		return c.usage("specify a table: [type:]file")
+	case (c.headers || c.body) && c.query != "-":
+		return c.usage("-h and -b require \"-q -\"")
+	case c.incremental && len(names) > 1:
+		return c.usage("-i takes one table")
+	}
+	specs := make([]table.Spec, len(names))
+	for i, name := range names {
+		if specs[i], err = c.spec(name); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.asked:
+		return c.lookup(specs)
+	case c.list:
+		return c.all(specs)
+	case c.removing:
+		return c.delete(specs)
+	}
+	for _, s := range specs {
+		if !s.Indexed() {
+			return &failure{sysexits.Usage, fmt.Errorf("unsupported operation for table type %s: it is read as a text file, and there is nothing to make", s.Type)}
+		}
+		if err := c.build(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *command) usage(format string, args ...any) error {
+	return &failure{sysexits.Usage, fmt.Errorf("%s (%s --help shows the usage)", fmt.Sprintf(format, args...), c.name)}
+}
+
+// spec reads "[type:]file". A file needs no full path here.
+func (c *command) spec(name string) (table.Spec, error) {
+	kind, path, ok := strings.Cut(name, ":")
+	if !ok || strings.Contains(kind, "/") {
+		kind, path = "hash", name // also when main.cf cannot be read
+		if cf, err := config.LoadMain(config.Dir(c.dir)); err == nil {
+			kind = cf.String("default_database_type")
+		}
+	}
+	if (table.Spec{Type: kind}).File() && path != "" {
+		full, err := filepath.Abs(path)
+		if err != nil {
+			return table.Spec{}, err
+		}
+		path = full
+	}
+	return table.Parse(kind + ":" + path)
+}
