@@ -16,7 +16,7 @@ type ready struct {
 }
 
 // ErrPolicy is the kind of error for a policy that cannot be evaluated. One that package
-// hcl has read has no such errors.
+// schedcf has read has no such errors.
 var ErrPolicy = errors.New("bad policy")
 
 // exprMax bounds the nodes of one condition, depthMax how deep they stand in each other.

@@ -1,6 +1,6 @@
 // Package policy holds a compiled sched.cf: which queue, schedule, pool, route and
 // limits a recipient's mail has. It is what the daemons link; the language itself is read
-// by package policy/hcl, outside of them, and comes here in a binary form (Encode,
+// by package schedcf, outside of them, and comes here in a binary form (Encode,
 // Decode). The package does no input or output and knows no clock: Decide is given the
 // Facts, and says what it lacks instead of waiting for it (Need).
 //
