@@ -2,6 +2,7 @@ package schedcf
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -159,4 +160,45 @@ func FuzzRead(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestMutations does what FuzzRead does for a moment: coverage of HCL's scanner, a state
+// machine of thousands of lines, makes that one slow.
+func TestMutations(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.cf")
+	var words []string
+	var texts []string
+	for _, name := range files {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, string(src))
+		words = append(words, strings.FieldsFunc(string(src), func(r rune) bool { return r == ' ' || r == '\n' || r == ',' })...)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	accepted := 0
+	for range 1500 {
+		src := texts[rng.IntN(len(texts))]
+		for range 1 + rng.IntN(3) {
+			old, fresh := words[rng.IntN(len(words))], words[rng.IntN(len(words))]
+			if rng.IntN(8) == 0 {
+				fresh = ""
+			}
+			src = strings.Replace(src, old, fresh, 1+rng.IntN(2))
+		}
+		p, problems := Read("sched.cf", []byte(src), Options{})
+		if problems.Err() != nil {
+			continue
+		}
+		accepted++
+		if _, err := policy.Decode(p.Encode()); err != nil {
+			t.Fatalf("%v\n%s", err, src)
+		}
+		var d policy.Decision
+		p.Decide(&policy.Facts{Rcpt: "a@b", RcptDomain: "b", MXKnown: true}, &d)
+	}
+	if accepted == 0 || accepted == 1500 {
+		t.Errorf("%d of 1500 were accepted", accepted)
+	}
 }
