@@ -138,6 +138,7 @@ func (m *manager) inherit(j *journal, hello *proto.JournalHello) {
 		m.after(time.Second, func() { m.inherit(j, hello) })
 		return
 	}
+	m.maySee()
 	m.requeuesBack()
 	j.ready = true
 	m.gateSubmitting()

@@ -29,11 +29,14 @@ const helloTime = 5 * time.Second
 func serve(ctx context.Context, d *daemon.Daemon) error {
 	notes, _, strikes := d.Suspects()
 	r := newRecords(notes, strikes)
-	m, err := newManager(d, d.Log, spool.Options{FS: disk.OS(d.Config().String("queue_directory")), Reading: r.reading, Condemned: r.condemned})
+	data := d.Config().String("data_directory")
+	seen, witness := openSeen(data, d.Log.Warnf)
+	m, err := newManager(d, d.Log, spool.Options{FS: disk.OS(d.Config().String("queue_directory")), Witness: witness, Reading: r.reading, Condemned: r.condemned})
 	if err != nil {
 		return err
 	}
-	m.state = openState(d.Config().String("data_directory"), d.Log.Warnf)
+	m.seen = seen
+	m.state = openState(data, d.Log.Warnf)
 	m.recall()
 	m.records = r
 	d.Shut(doors(d.Config().String("queue_directory")))
@@ -54,6 +57,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	if cerr := m.spool.Close(); err == nil {
 		err = cerr
 	}
+	m.sawLast()
 	return err
 }
 

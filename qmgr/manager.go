@@ -42,6 +42,7 @@ type manager struct {
 	machine *sched.Machine
 	state   *stateFiles // nil: what the scheduler learns is forgotten at the end
 	noted   noted       // what of it is on disk
+	seen    seen        // what data_directory knows of the spool
 	set     settings
 	route   *address.Resolver
 
@@ -168,6 +169,7 @@ func (m *manager) turn() (more bool) {
 	m.tell()
 	m.say()
 	m.note()
+	m.see()
 	m.tellStored()
 	m.spool.Commit()
 	return more
@@ -275,8 +277,10 @@ func (m *manager) wait() time.Duration {
 	if m.ailing.After(now) {
 		d = min(d, m.ailing.Sub(now))
 	}
-	if at := m.noted.next; !at.IsZero() {
-		d = min(d, time.Until(at))
+	for _, at := range []time.Time{m.noted.next, m.seen.next} {
+		if !at.IsZero() {
+			d = min(d, time.Until(at))
+		}
 	}
 	return max(d, soonest)
 }

@@ -66,6 +66,8 @@ const (
 	SharedSuspect Fault = "shared-suspect"
 	// EarlyStart: qmgr does not wait until cleanup has said what the dead had sent (S4).
 	EarlyStart Fault = "early-start"
+	// OldIsNew: a spool from yesterday is taken for today's.
+	OldIsNew Fault = "old-is-new"
 	// ForgetShut: what cannot be opened after a start is not tried again.
 	ForgetShut Fault = "forget-shut"
 )
@@ -73,4 +75,4 @@ const (
 // All are the faults there are.
 var All = []Fault{JournalUnsynced, EarlyReply, NoSeal, EarlyMark, EarlyFree, TwoStates, LogUnsynced,
 	FirstGroupDue, TornIsDamage, GoodIsDurable, TailUnsynced, ClockFollows, NotNoted, EndlessFlush, MaildropUnsynced,
-	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst, SharedSuspect, EarlyStart, ForgetShut}
+	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst, SharedSuspect, EarlyStart, ForgetShut, OldIsNew}

@@ -36,7 +36,10 @@ type direct struct {
 // Direct opens the spool itself, while the mail system is down. It takes the lock,
 // then calls become, which gives up what rights are not needed, and only then opens
 // a file of the spool. The error is ErrRunning when somebody holds the lock.
-func Direct(dir string, become func() error) (Queue, error) {
+//
+// A queue directory that is not so far as data_directory says it was is a copy from
+// before: what it has is put on hold, as qmgr would.
+func Direct(dir, data string, become func() error) (Queue, error) {
 	lock, err := takeLock(dir)
 	if err != nil {
 		return nil, err
@@ -46,7 +49,12 @@ func Direct(dir string, become func() error) (Queue, error) {
 		lock.Close()
 		return nil, err
 	}
-	q, err := spool.Open(spool.Options{FS: disk.OS(dir), LogSize: logSize, Logf: func(f string, a ...any) { fmt.Fprintf(os.Stderr, f+"\n", a...) }})
+	say := func(f string, a ...any) { fmt.Fprintf(os.Stderr, f+"\n", a...) }
+	seen, err := spool.ReadWitness(disk.OS(data))
+	if err != nil {
+		say("warning: how far the queue was is not known: %v", err)
+	}
+	q, err := spool.Open(spool.Options{FS: disk.OS(dir), LogSize: logSize, Witness: seen, Logf: say})
 	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("queue directory %s: %w", dir, err)

@@ -76,7 +76,7 @@ func newQueue(t *testing.T, messages int) *queue {
 
 func (w *queue) open() Queue {
 	w.t.Helper()
-	q, err := Direct(w.dir, func() error { return nil })
+	q, err := Direct(w.dir, w.dir, func() error { return nil })
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -209,12 +209,12 @@ func TestDirectCat(t *testing.T) {
 func TestDirectLock(t *testing.T) {
 	w := newQueue(t, 1)
 	q := w.open()
-	if _, err := Direct(w.dir, func() error { return nil }); !errors.Is(err, ErrRunning) {
+	if _, err := Direct(w.dir, w.dir, func() error { return nil }); !errors.Is(err, ErrRunning) {
 		t.Errorf("a second one: %v", err)
 	}
 	q.Close()
 	no := errors.New("no such user")
-	if _, err := Direct(w.dir, func() error { return no }); !errors.Is(err, no) {
+	if _, err := Direct(w.dir, w.dir, func() error { return no }); !errors.Is(err, no) {
 		t.Errorf("rights: %v", err)
 	}
 	if got := w.list(); got != "d" {

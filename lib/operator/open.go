@@ -38,7 +38,7 @@ func Open(cfg *config.Config, mayDirect bool) (q Queue, down bool, err error) {
 	if !errors.Is(err, ErrDown) || !mayDirect {
 		return q, false, err
 	}
-	q, err = Direct(dir, func() error {
+	q, err = Direct(dir, cfg.String("data_directory"), func() error {
 		if os.Getuid() != 0 {
 			return nil
 		}

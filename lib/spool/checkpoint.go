@@ -19,6 +19,7 @@ type checkpoints struct {
 	busy   bool              // a checkpoint is being made
 	due    bool              // one is wanted as soon as it can be
 	logs   map[uint64]string // log files, by number
+	keys   map[uint64]uint64 // of those that were found at the start
 	free   []string          // files that may become logs
 	have   []uint64          // durable checkpoints, at most two, rising
 	top    uint64            // highest number of a bad checkpoint

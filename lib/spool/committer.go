@@ -12,6 +12,7 @@ import (
 // logFile is one file of the log while it can be written.
 type logFile struct {
 	number  uint64
+	key     uint64
 	name    string
 	f       disk.File
 	durable int64 // owner: synced up to here

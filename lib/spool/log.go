@@ -59,10 +59,11 @@ type logWriter struct {
 	seq, written, durable uint64
 	onWritten, onSynced   []waiter
 
-	wanted bool   // a sync, at the end of the turn
-	failed bool   // nothing can be written until there is another file
-	unsure bool   // and until that is synced, nothing said before is certain
-	repeat uint64 // the log that repeats what was not durable then
+	proven Witness // the newest that is durable, but for which spool this is
+	wanted bool    // a sync, at the end of the turn
+	failed bool    // nothing can be written until there is another file
+	unsure bool    // and until that is synced, nothing said before is certain
+	repeat uint64  // the log that repeats what was not durable then
 
 	bytes, syncs int64
 }
@@ -208,6 +209,7 @@ func (l *logWriter) isWritten(seq uint64) {
 func (l *logWriter) isSynced(f *logFile, seq uint64, upto int64) {
 	l.syncs++
 	f.durable = upto
+	l.proven = Witness{Log: f.number, Key: f.key, Length: upto}
 	for len(l.chain) > 0 && l.chain[0].number < f.number {
 		l.chain[0].durable = l.chain[0].end
 		l.chain = l.chain[1:]

@@ -43,6 +43,9 @@ type Queue struct {
 	steps     int                       // of the wall clock
 	replaying bool                      // what is dead is not given back yet
 	rebuilt   bool                      // there was no checkpoint at the start
+	identity  uint64                    // of this spool, when it was opened; 0: it had none
+	renamed   uint64                    // the identity it was given then
+	restored  restored                  // it is a copy from before
 	strays    []stray                   // state records to be filed then
 	buf       []byte                    // for one state record
 	rbuf      []byte                    // for reading

@@ -24,7 +24,7 @@ func Open(o Options) (*Queue, error) {
 	q := &Queue{o: defaults(o), fs: o.FS, events: make(chan func(), 256)}
 	q.files = fileCache{fs: o.FS, open: make(map[uint64]*cachedFile)}
 	q.clock = clock{wall: q.o.Now, mono: q.o.Mono}
-	q.ckpt.logs = make(map[uint64]string)
+	q.ckpt.logs, q.ckpt.keys = make(map[uint64]string), make(map[uint64]uint64)
 	q.tail.seals = make(map[uint64]int64)
 	q.empty()
 	q.replaying = true
@@ -32,9 +32,15 @@ func Open(o Options) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	last, offset, err := q.replayAll(fresh)
+	q.identify(fresh)
+	replayed := make(map[uint64]int64)
+	last, offset, err := q.replayAll(fresh, replayed)
 	if err != nil {
 		return nil, err
+	}
+	older := ""
+	if !fresh {
+		older = q.older(q.o.Witness, replayed)
 	}
 	if q.ckpt.lost {
 		q.space.orphans = true
@@ -66,6 +72,9 @@ func Open(o Options) (*Queue, error) {
 		q.o.Logf("error: there is no space for a log: no mail is tried until there is: %v", err)
 		q.ckpt.free = append(q.ckpt.free, name)
 		q.noLog()
+	}
+	if older != "" {
+		q.holdAll(older) // before the checkpoint
 	}
 	q.fileStrays()
 	if err := q.writeRuns(); err == nil && !q.log.failed {
@@ -162,21 +171,25 @@ func (q *Queue) layout() (fresh bool, err error) {
 	return false, q.writeVersion()
 }
 
-func (q *Queue) writeVersion() error {
-	f, err := q.fs.OpenFile(versionFile, os.O_RDWR|os.O_CREATE, 0o644)
+func (q *Queue) writeVersion() error { return q.writeSmall(versionFile, versionText) }
+
+// writeSmall writes a file in the spool's own directory.
+func (q *Queue) writeSmall(name, text string) error {
+	f, err := q.fs.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.WriteAt([]byte(versionText), 0); err != nil {
+	if _, err := f.WriteAt([]byte(text), 0); err != nil {
 		return err
 	}
 	return errors.Join(f.Sync(), q.fs.SyncDir("."))
 }
 
 // replayAll loads the newest good checkpoint and replays what follows. It
-// returns the last spool time known and its offset from the wall clock.
-func (q *Queue) replayAll(fresh bool) (last time.Time, offset time.Duration, err error) {
+// returns the last spool time known and its offset from the wall clock, and in ends how
+// far each log went.
+func (q *Queue) replayAll(fresh bool, ends map[uint64]int64) (last time.Time, offset time.Duration, err error) {
 	es, err := q.fs.ReadDir(dirLog)
 	if err != nil {
 		return last, 0, err
@@ -226,7 +239,7 @@ func (q *Queue) replayAll(fresh bool) (last time.Time, offset time.Duration, err
 	if used && found == 0 {
 		return q.rebuild()
 	}
-	p := replay{q: q, last: last, offset: offset, limit: make(map[uint64]int64)}
+	p := replay{q: q, last: last, offset: offset, limit: make(map[uint64]int64), ends: ends}
 	if err := p.logs(found); err != nil {
 		return last, 0, err
 	}
@@ -296,7 +309,7 @@ func (q *Queue) foundLog(name string) error {
 	case errors.Is(err, ErrVersion):
 		return err
 	case err == nil && h.Kind == slot.Log:
-		q.ckpt.logs[h.Number] = name
+		q.ckpt.logs[h.Number], q.ckpt.keys[h.Number] = name, h.Key
 	case err == nil || errors.Is(err, slot.ErrBlank):
 		q.ckpt.free = append(q.ckpt.free, name)
 	default:

@@ -21,6 +21,7 @@ type replay struct {
 	offset time.Duration
 	limit  map[uint64]int64 // logs that a later log says end there
 	lost   []slot.Damage    // parts of logs that are lost
+	ends   map[uint64]int64 // how far each log went, for a witness; or nil
 
 	empty map[uint64]bool // logs without records
 
@@ -95,6 +96,9 @@ func (p *replay) log(number uint64) error {
 		if err == io.EOF {
 			if limited {
 				durable = limit
+			}
+			if p.ends != nil {
+				p.ends[number] = max(min(s.Offset(), size), durable)
 			}
 			if err := disk.Rewrite(f, durable, min(s.Offset(), size)); err != nil {
 				return fmt.Errorf("spool: what the last program logged is not certain: %w", err)

@@ -26,6 +26,8 @@ type rig struct {
 	o     Options
 	ids   mail.IDs
 	logs  []string
+	seen  *Witness // how far the spool was when it was certain last
+	copy  bool     // it may be a copy from before
 	freed []string
 }
 
@@ -43,11 +45,16 @@ func newRig(t testing.TB, seed uint64) *rig {
 // start opens the spool as qmgr does, and begins a fresh journal file.
 func (r *rig) start() {
 	r.t.Helper()
+	r.o.Witness = r.seen
+	from := len(r.logs)
 	q, err := Open(r.o)
 	if err != nil {
 		r.t.Fatalf("open: %v", err)
 	}
 	r.q = q
+	if q.restored.is && !r.copy {
+		r.t.Fatalf("what was never copied is taken for a copy: %q", r.logs[from:])
+	}
 	if err := q.WriterGone(0); err != nil {
 		r.t.Fatalf("sealing the journal: %v", err)
 	}
@@ -104,6 +111,14 @@ func (r *rig) settle() {
 		}
 		again = (again || q.ckpt.making || q.ckpt.busy || q.Reading()) && !r.disk.Stopped()
 	}
+	r.note()
+}
+
+// note remembers how far the spool is.
+func (r *rig) note() {
+	if w, ok := r.q.Witness(); ok {
+		r.seen = &w
+	}
 }
 
 func (r *rig) sync() {
@@ -127,6 +142,7 @@ func (r *rig) sync() {
 			}
 		}
 	}
+	r.note()
 }
 
 // checkpoint makes one now.

@@ -101,7 +101,7 @@ func makeLog(fsys disk.FS, name string, number uint64, size, created int64) (*sp
 	if err := errors.Join(f.Sync(), fsys.SyncDir(dirLog)); err != nil {
 		return fail(err)
 	}
-	return &spareLog{&logFile{number: number, name: name, f: f, durable: slot.DataStart, end: slot.DataStart}, h}, nil
+	return &spareLog{&logFile{number: number, key: h.Key, name: name, f: f, durable: slot.DataStart, end: slot.DataStart}, h}, nil
 }
 
 // What the committer tells.

@@ -43,6 +43,10 @@ type Options struct {
 	// that name (within incoming/) may be written anew: cleanup is to be told.
 	OnFreed func(name string)
 
+	// Witness is how far the spool was once, or nil when nobody knows. One that is not so
+	// far any more is put on hold as a whole.
+	Witness *Witness
+
 	// Reading, if set, is called before something of a message is decoded (OfRecord,
 	// OfState), and with the zero Ref when that has gone well. Condemned, if set, says
 	// why it is not to be decoded, or "": then it goes to corrupt/ as it is.

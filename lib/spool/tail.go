@@ -219,6 +219,7 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 			m.State.Since = q.clock.spool
 		}
 		m.State.Done = slices.Clone(q.marks[ref])
+		q.holdTailed(c, m)
 		q.admit(m)
 		if out == nil {
 			out = make([]*Message, 0, min(limit, 16))

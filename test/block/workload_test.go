@@ -59,7 +59,7 @@ func newWorld(t testing.TB, d *disk) *world {
 		"journal_inline_limit = 40000", "queue_minfree = 1000000", "smtpd_client_connection_count_limit = 0",
 		fmt.Sprintf("default_process_limit = %d", inHand))
 	w.Queue, w.Mail = d.dir+"/queue", d.dir+"/mail"
-	w.Set("queue_directory = "+w.Queue, "mail_spool_directory = "+w.Mail)
+	w.Set("queue_directory = "+w.Queue, "mail_spool_directory = "+w.Mail, "data_directory = "+d.dir+"/data")
 	// The temporary directory of a test is root's alone.
 	for dir := d.dir; len(dir) > len(os.TempDir()); dir = dir[:strings.LastIndexByte(dir, '/')] {
 		os.Chmod(dir, 0755)
@@ -80,7 +80,7 @@ func (w *world) create() {
 	}
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)
-	for _, dir := range []string{w.Queue, w.Mail} {
+	for _, dir := range []string{w.Queue, w.Mail, w.disk.dir + "/data"} {
 		if err := os.Mkdir(dir, 0755); err != nil {
 			w.t.Fatal(err)
 		}

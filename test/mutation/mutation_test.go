@@ -45,6 +45,7 @@ var guards = map[mutant.Fault][]string{
 	mutant.HeadFirst:        {"lib/spool TestTwoLogsFailThenAKill"},
 	mutant.SharedSuspect:    {"qmgr TestSuspect"},
 	mutant.EarlyStart:       {"qmgr TestDrainBefore"},
+	mutant.OldIsNew:         {"lib/spool TestRestored"},
 	mutant.ForgetShut:       {"lib/spool TestOldFileDoesNotOpen", "test/powercut TestEachFault"},
 }
 

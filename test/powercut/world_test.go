@@ -55,6 +55,7 @@ type world struct {
 	logs  []string
 	trace []string
 	step  int
+	seen  *spool.Witness // how far the queue is, as somebody outside knows
 }
 
 var beginning = time.Unix(1_750_000_000, 0)
@@ -121,7 +122,7 @@ func (w *world) isDurable(p slot.Position) {
 func (w *world) startQmgr() bool {
 	w.qmgr = &process{FS: w.disk}
 	q, err := starting(w, func() (*spool.Queue, error) {
-		return spool.Open(spool.Options{FS: w.qmgr, LogSize: 24 << 10, RunSlots: 8, MarkSyncDelay: -1, CheckpointEvery: time.Hour,
+		return spool.Open(spool.Options{FS: w.qmgr, LogSize: 24 << 10, RunSlots: 8, MarkSyncDelay: -1, CheckpointEvery: time.Hour, Witness: w.seen,
 			Now: w.now, Mono: w.mono, Logf: w.log, OnFreed: func(name string) { w.journal.Recycle(name) }})
 	})
 	if err != nil {
@@ -160,6 +161,9 @@ func (w *world) turn() {
 	acts := w.acts
 	w.q.Written(func() { w.written = max(w.written, acts) })
 	w.q.Commit()
+	if seen, ok := w.q.Witness(); ok {
+		w.seen = &seen // of no history is it ahead, else all would be on hold
+	}
 	for {
 		select {
 		case f := <-w.q.Events():
