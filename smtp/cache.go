@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"postrider/lib/mail"
 )
 
 // maxKept is how many idle sessions are kept at most, and of how many next hops
@@ -26,37 +28,58 @@ type cache struct {
 	off   bool
 }
 
+// serverKey is the server of a session, and how it was secured and entered: one that was
+// made under another policy, or with another login, is another one.
 type serverKey struct {
 	service string
 	addr    netip.AddrPort
+	unix    string // path of a socket
+	policy  string
+	login   login
 }
 
-type hopKey struct{ service, nextHop string }
+type hopKey struct {
+	service, nextHop string
+	sender           mail.Address // where the login depends on it
+}
 
 // byHop takes a session with the server that was last good for the next hop.
-func (c *cache) byHop(st *settings, nextHop string) *session {
+func (c *cache) byHop(st *settings, hk hopKey) *session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k, ok := c.hops[hopKey{st.service, nextHop}]
+	k, ok := c.hops[hk]
 	if !ok {
 		return nil
 	}
-	s := c.take(st, k)
+	var s *session
+	if st.stillHolds(hk.nextHop, k.policy) {
+		s = c.take(k)
+	}
 	if s == nil {
-		delete(c.hops, hopKey{st.service, nextHop})
+		delete(c.hops, hk)
 	}
 	return s
 }
 
+// stillHolds says whether a session under a policy would be made so today: a reload may
+// have asked for more.
+func (st *settings) stillHolds(nextHop, key string) bool {
+	if p := st.tls.site; len(st.tls.maps) == 0 && p.level < levelVerify {
+		return p.key == key
+	}
+	h, err := st.parseHop(nextHop)
+	return err == nil && st.tls.policy(h).key == key // a list of next hops is looked up
+}
+
 // byServer takes a session with one server.
-func (c *cache) byServer(st *settings, addr netip.AddrPort) *session {
+func (c *cache) byServer(k serverKey) *session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.take(st, serverKey{st.service, addr})
+	return c.take(k)
 }
 
 // take takes the session that was used last; c.mu is held.
-func (c *cache) take(st *settings, k serverKey) *session {
+func (c *cache) take(k serverKey) *session {
 	list := c.kept[k]
 	if len(list) == 0 {
 		return nil
@@ -70,16 +93,16 @@ func (c *cache) take(st *settings, k serverKey) *session {
 
 // put keeps a session whose last transaction ended properly, when its destination is in
 // demand, or takes leave.
-func (c *cache) put(st *settings, s *session, nextHop string, demand bool) {
+func (c *cache) put(st *settings, s *session, hk hopKey, demand bool) {
 	now := time.Now()
 	if !demand || !st.keep || st.keepIdle <= 0 || len(s.in.Buffered()) > 0 || now.Sub(s.born) >= st.reuse ||
-		st.reuseCount > 0 && s.uses >= st.reuseCount || s.stopped.Load() || !c.add(st, s, nextHop, now) {
+		st.reuseCount > 0 && s.uses >= st.reuseCount || s.stopped.Load() || !c.add(st, s, hk, now) {
 		s.quit()
 		s.close()
 	}
 }
 
-func (c *cache) add(st *settings, s *session, nextHop string, now time.Time) bool {
+func (c *cache) add(st *settings, s *session, hk hopKey, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.off || c.count >= maxKept {
@@ -92,12 +115,9 @@ func (c *cache) add(st *settings, s *session, nextHop string, now time.Time) boo
 		c.hops = map[hopKey]serverKey{}
 	}
 	s.until = now.Add(st.keepIdle)
-	k := serverKey{st.service, s.addr}
-	c.kept[k] = append(c.kept[k], s)
-	if s.best {
-		if hk := (hopKey{st.service, nextHop}); c.hops[hk] != k {
-			c.hops[hk] = k
-		}
+	c.kept[s.key] = append(c.kept[s.key], s)
+	if s.best && c.hops[hk] != s.key {
+		c.hops[hk] = s.key
 	}
 	c.count++
 	if c.timer == nil {
@@ -159,8 +179,7 @@ func (c *cache) close() {
 	c.mu.Unlock()
 	for _, list := range kept {
 		for _, s := range list {
-			s.conn.SetWriteDeadline(time.Now().Add(time.Second))
-			s.conn.Write([]byte("QUIT\r\n"))
+			s.say("QUIT\r\n")
 			s.close()
 		}
 	}

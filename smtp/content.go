@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -156,7 +157,7 @@ func (s *session) finish(out []byte) error {
 		s.pastDot.Store(false)
 		return io.ErrClosedPipe
 	}
-	s.conn.SetDeadline(time.Now().Add(s.st.timeout.dataXfer))
+	s.raw.SetDeadline(time.Now().Add(s.st.timeout.dataXfer))
 	_, err := s.conn.Write(out)
 	return err
 }
@@ -166,7 +167,7 @@ func (s *session) readable() bool {
 	if len(s.in.Buffered()) > 0 {
 		return true
 	}
-	raw, err := s.conn.SyscallConn()
+	raw, err := s.raw.SyscallConn()
 	if err != nil {
 		return false
 	}
@@ -176,8 +177,17 @@ func (s *session) readable() bool {
 		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		ready = err == nil
 	})
+	if ready && s.tls {
+		// It may be none of our business, such as a new key.
+		s.raw.SetReadDeadline(time.Now().Add(tlsGlance))
+		_, err := s.in.Window()
+		ready = err == nil || !errors.Is(err, os.ErrDeadlineExceeded)
+	}
 	return ready
 }
+
+// tlsGlance is how long it may take to decipher what has come already.
+const tlsGlance = 10 * time.Millisecond
 
 // longLine says whether a line of b, without its CRLF, exceeds limit bytes.
 func longLine(b []byte, limit int) bool {

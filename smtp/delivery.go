@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -117,11 +116,11 @@ func (d *delivery) stopping() bool { return d.ctx.Err() != nil || d.c.live.stopp
 // over; no name is looked up then.
 func (d *delivery) useKept() {
 	for d.going() {
-		s := d.c.cache.byHop(d.st, d.r.NextHop)
+		s := d.c.cache.byHop(d.st, d.hopKey())
 		if s == nil {
 			return
 		}
-		addr := s.addr
+		addr := s.key.addr
 		if d.use(s) != dead {
 			d.tried = append(d.tried, addr)
 			return
@@ -132,12 +131,20 @@ func (d *delivery) useKept() {
 // tryHop tries the servers of one next hop.
 func (d *delivery) tryHop(name string, lastHop, fallback bool) {
 	clear(d.kept)
-	h, err := parseHop(name, d.st.port)
+	h, err := d.st.parseHop(name)
 	if err != nil {
 		d.log.Warnf("bad next hop: %v", err)
 		d.at = attempt{}
 		d.final = lastHop
 		d.fail(mail.Status{Class: mail.Deferred, DSN: "4.3.5", Text: "bad next hop: " + err.Error()}, false)
+		return
+	}
+	p := d.st.tls.policy(h)
+	if p.bad != "" {
+		d.log.Warnf("TLS policy for %s: %s", name, p.bad)
+		d.at = attempt{}
+		d.final = lastHop
+		d.fail(mail.Status{Class: mail.Deferred, DSN: "4.7.5", Text: "client TLS configuration problem"}, true)
 		return
 	}
 	list, bad, ok := d.env.resolve(d.ctx, d.st, h)
@@ -171,7 +178,7 @@ func (d *delivery) tryHop(name string, lastHop, fallback bool) {
 			return
 		}
 		d.final = lastHop && (i == len(list)-1 || d.st.sessionLimit > 0 && d.sessions+1 >= d.st.sessionLimit)
-		d.tryServer(t)
+		d.tryServer(t, h, p)
 		if len(list) > 1 || !lastHop {
 			d.tried = append(d.tried, t.addr)
 		}
@@ -180,10 +187,18 @@ func (d *delivery) tryHop(name string, lastHop, fallback bool) {
 
 // tryServer tries one address: by kept sessions first, and when they are dead by
 // a new one.
-func (d *delivery) tryServer(t target) {
+func (d *delivery) tryServer(t target, h hop, p *policy) {
 	clear(d.kept)
+	in, err := d.st.sasl.login(d.r.Sender, t.host, h.text)
+	if err != nil {
+		d.log.Warnf("%v", err)
+		d.at = attempt{}
+		d.fail(mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "password lookup error for " + t.name()}, true)
+		return
+	}
+	key := serverKey{d.st.service, t.addr, t.unix, p.key, in}
 	for {
-		s := d.c.cache.byServer(d.st, t.addr)
+		s := d.c.cache.byServer(key)
 		if s == nil {
 			break
 		}
@@ -191,15 +206,21 @@ func (d *delivery) tryServer(t target) {
 			return
 		}
 	}
-	s, bad, reached := d.c.connect(d.ctx, d.st, t)
+	s, bad, how := d.c.connect(d.ctx, d.st, t, h, p, key)
+	if how == noHandshake && p.level == levelMay && !d.stopping() && d.mayGoPlain(in) {
+		// As Postfix: mail that has waited long enough goes without (RFC 7435).
+		d.log.Event(maillog.Info{Queue: d.r.Queue, Text: bad.Text + ": trying " + t.name() + " without TLS"})
+		s, bad, how = d.c.connect(d.ctx, d.st, t, h, plainPolicy, key)
+	}
 	if s == nil {
+		reached := how != unreached
 		if d.stopping() {
 			d.aborted = true
 			return
 		}
 		d.at = attempt{}
 		if reached {
-			d.at = attempt{relay: t.host + "[" + t.addr.Addr().String() + "]:" + strconv.Itoa(int(t.addr.Port()))}
+			d.at = attempt{relay: t.relay()}
 		} else {
 			d.log.Infof("%s", bad.Text)
 		}
@@ -207,6 +228,24 @@ func (d *delivery) tryServer(t target) {
 		return
 	}
 	d.use(s)
+}
+
+// plainPolicy is for one more try where TLS does not work.
+var plainPolicy = &policy{key: levelNames[levelNone]}
+
+// mayGoPlain says whether TLS may be done without where it did not work: for a message
+// that was deferred before, and never where a password would be shown.
+func (d *delivery) mayGoPlain(in login) bool {
+	return in == login{} && d.r.Active.Sub(d.r.Arrival) >= d.st.backoff
+}
+
+// hopKey is by what a kept session is found before any name is looked up.
+func (d *delivery) hopKey() hopKey {
+	k := hopKey{service: d.st.service, nextHop: d.r.NextHop}
+	if d.st.sasl.bySender {
+		k.sender = d.r.Sender
+	}
+	return k
 }
 
 // verdict says in what state a transaction left its session.
@@ -235,7 +274,7 @@ func (d *delivery) use(s *session) verdict {
 	case usable:
 		d.sessions++
 		d.complete = true
-		d.c.cache.put(d.st, s, d.r.NextHop, d.r.Keep)
+		d.c.cache.put(d.st, s, d.hopKey(), d.r.Keep)
 	case spent:
 		d.sessions++
 		s.close()

@@ -26,8 +26,8 @@ func FuzzServer(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	st := newSettings("smtp", 1, conf, maillog.New("x", maillog.Options{}))
-	st.timeout = timeouts{time.Second, time.Second, time.Second, time.Second, time.Second, time.Second, time.Second, time.Second, time.Second}
+	st := newSettings("smtp", false, 1, conf, files{}, maillog.New("x", maillog.Options{}))
+	st.timeout = timeouts{time.Second, time.Second, time.Second, time.Second, time.Second, time.Second, time.Second, time.Second, time.Second, time.Second}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		f.Fatal(err)
@@ -85,10 +85,10 @@ func FuzzHop(f *testing.F) {
 	f.Add("[IPv6:2001:db8::1]:25", "x\nSIZE 1\nPIPELINING")
 	f.Add("a:b", "\n\n")
 	f.Fuzz(func(t *testing.T, next, text string) {
-		if h, err := parseHop(next, 25); err == nil && (h.port == 0 || h.name == "" || h.addr.IsValid() && !h.noMX) {
+		if h, err := (&settings{port: 25}).parseHop(next); err == nil && (h.port == 0 || h.name == "" || h.addr.IsValid() && !h.noMX) {
 			t.Errorf("%q: %+v", next, h)
 		}
-		if _, limit := parseEHLO(text); limit < 0 {
+		if _, limit, _ := parseEHLO(text); limit < 0 {
 			t.Error(limit)
 		}
 	})

@@ -156,7 +156,7 @@ func TestManyKept(t *testing.T) {
 	var c cache
 	st := &settings{service: "smtp", keep: true, keepIdle: time.Minute}
 	for i := range maxKept + 10 {
-		if ok := c.add(st, &session{st: st, best: true}, fmt.Sprint(i), time.Now()); ok != (i < maxKept) {
+		if ok := c.add(st, &session{st: st, best: true}, hopKey{nextHop: fmt.Sprint(i)}, time.Now()); ok != (i < maxKept) {
 			t.Fatal(i, ok)
 		}
 	}

@@ -41,7 +41,7 @@ func (l *live) stop() {
 	for s := range l.sessions {
 		s.stopped.Store(true)
 		if !s.pastDot.Load() {
-			s.conn.SetDeadline(time.Unix(1, 0))
+			s.raw.SetDeadline(time.Unix(1, 0))
 		}
 	}
 }

@@ -19,7 +19,7 @@ func (c *client) lookUp(ctx context.Context, service, nextHop string) (holds tim
 	st := env.service(service)
 	ctx, used := dns.Track(ctx)
 	for _, name := range splitHops(nextHop) {
-		h, err := parseHop(name, st.port)
+		h, err := st.parseHop(name)
 		if err != nil {
 			continue // a delivery says so
 		}

@@ -13,6 +13,9 @@
 //	settings.go  the parameters of a service
 //	lookup.go    names of next hops, looked up before their deliveries
 //	names.go     names of smtpd's clients, which smtpd cannot look up
+//	policy.go    how much TLS a next hop must have
+//	starttls.go  STARTTLS, and whom to trust
+//	login.go     AUTH
 //	texts.go     Postfix's words for what went wrong
 //
 // It reaches the network and the name servers. It opens no file: content comes with
@@ -37,12 +40,17 @@ import (
 // Main is the program.
 func Main() { daemon.Run("smtp", serve) }
 
+// MainLMTP is the program under the name lmtp: for the lines of master.cf that run that, in
+// a process of its own, since it may connect to Unix sockets and what speaks with the world
+// may not.
+func MainLMTP() { daemon.Run("lmtp", serve) }
+
 func serve(ctx context.Context, d *daemon.Daemon) error {
 	debug.SetGCPercent(400) // a small heap that would be collected all the time
 	c := &client{}
 	c.env.Store(newEnvironment(d))
 	a := agent.New(agent.Options{
-		Program: "smtp", Number: d.Number, Of: d.Of,
+		Program: d.Program, Number: d.Number, Of: d.Of,
 		Limit:   func(service string) int { return c.env.Load().service(service).maxProc },
 		Warnf:   d.Log.Warnf,
 		Resolve: c.lookUp,
@@ -52,7 +60,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		"smtpd": func(sock *net.UnixConn) { go daemon.Guard(func() { c.names(sock, d.Log) }) },
 	})
 	d.OnReload(func() { c.env.Store(newEnvironment(d)) })
-	d.Shut(lockdown.Doors{Connect: true})
+	d.Shut(lockdown.Doors{Connect: true, Unix: d.Program == "lmtp"})
 	d.Ready()
 
 	end, cancel := d.UntilStop(ctx)
@@ -74,7 +82,12 @@ func newEnvironment(d *daemon.Daemon) *environment {
 		if line.Name == "" {
 			maxProc = own.Int("default_process_limit")
 		}
-		return newSettings(service, maxProc, own, d.Log.Named(d.Tag(own)))
+		name, lmtp := "smtp", line.Command == "lmtp"
+		if lmtp {
+			name = "lmtp"
+		}
+		tag := own.String("syslog_name") + "/" + name
+		return newSettings(service, lmtp, maxProc, own, files{d.Opener(), d.File}, d.Log.Named(tag))
 	}
 	return e
 }

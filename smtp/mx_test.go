@@ -177,7 +177,7 @@ func TestParseHop(t *testing.T) {
 		{"[192.0.2.7]:26", "192.0.2.7 26 addr"}, {"[IPv6:2001:db8::1]", "2001:db8::1 25 addr"}, {"[2001:db8::1]:99", "2001:db8::1 99 addr"},
 		{"192.0.2.7", "192.0.2.7 25 addr"}, {"[a]b", "error"}, {"[]", "error"}, {":25", "error"}, {"a:0", "error"}, {"a:99999", "error"},
 	} {
-		h, err := parseHop(c.in, 25)
+		h, err := (&settings{port: 25}).parseHop(c.in)
 		got := fmt.Sprint(h.name, " ", h.port)
 		switch {
 		case err != nil:
@@ -200,7 +200,7 @@ func TestOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := newSettings("smtp", 1, conf, maillog.New("x", maillog.Options{}))
+	st := newSettings("smtp", false, 1, conf, files{}, maillog.New("x", maillog.Options{}))
 	mk := func(pref int, addr string) target {
 		return target{host: "h", addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 25), pref: uint16(pref)}
 	}

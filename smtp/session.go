@@ -2,12 +2,14 @@ package smtp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"postrider/lib/mail"
@@ -30,13 +32,18 @@ const (
 	eightBit                       // RFC 6152
 	smtpUTF8                       // RFC 6531
 	dsn                            // RFC 3461
+	startsTLS                      // RFC 3207
 )
 
 // session is one connection to a server past its greeting. One delivery has it at
 // a time; between deliveries it rests in the cache.
 type session struct {
 	st        *settings
-	conn      *net.TCPConn
+	raw       socket
+	conn      net.Conn // raw, or TLS over it
+	tls       bool
+	verified  bool // the server is who it should be
+	listens   bool // it waits for a command, although the session is given up
 	in        *wire.Reader
 	out       []byte
 	rcpts     []int // places of the recipients in the transaction under way
@@ -44,8 +51,9 @@ type session struct {
 	host      string
 	name      string // "host[addr]"
 	relay     string // "host[addr]:port"
-	addr      netip.AddrPort
+	key       serverKey
 	best      bool // of the best preference
+	mechs     []string // that the server offers for a login
 	features  feature
 	sizeLimit int64
 
@@ -59,42 +67,97 @@ type session struct {
 	live             *live
 }
 
+// socket is a connection of TCP, or to a Unix socket.
+type socket interface {
+	net.Conn
+	syscall.Conn
+}
+
+// reach says how far a connection came.
+type reach uint8
+
+const (
+	unreached   reach = iota
+	noHandshake       // the server was reached, and TLS failed
+	greeted           // it was reached
+	through           // nothing failed
+)
+
 // connect makes a connection and goes through the greetings. When that fails, the
-// status says why, and whether the server was reached at all.
-func (c *client) connect(ctx context.Context, st *settings, t target) (s *session, bad mail.Status, reached bool) {
+// status says why, and how far it came.
+func (c *client) connect(ctx context.Context, st *settings, t target, h hop, p *policy, key serverKey) (s *session, bad mail.Status, how reach) {
+	conn, err := st.dial(ctx, t)
+	if err != nil {
+		return nil, unreachable(t, err), unreached
+	}
+	s = &session{
+		st: st, raw: conn, conn: conn, in: wire.NewReader(conn, readBuffer), host: t.host, name: t.name(),
+		relay: t.relay(), key: key, best: t.best, live: &c.live,
+	}
+	if !c.live.add(s) {
+		conn.Close()
+		return nil, unreachable(t, context.Canceled), unreached
+	}
+	bad, how = s.enter(t, h, p)
+	if how != through {
+		if bad.Diag != "" || s.listens {
+			s.quit()
+		}
+		s.close()
+		return nil, bad, how
+	}
+	s.born = time.Now()
+	return s, mail.Status{}, through
+}
+
+// dial makes the connection.
+func (st *settings) dial(ctx context.Context, t target) (socket, error) {
+	dialer := net.Dialer{Timeout: st.timeout.connect, KeepAlive: -1}
+	if t.unix != "" {
+		conn, err := dialer.DialContext(ctx, "unix", t.unix)
+		if err != nil {
+			return nil, err
+		}
+		return conn.(*net.UnixConn), nil
+	}
 	var local netip.AddrPort
 	if t.addr.Addr().Is4() && st.bind4.IsValid() {
 		local = netip.AddrPortFrom(st.bind4, 0)
 	} else if t.addr.Addr().Is6() && st.bind6.IsValid() {
 		local = netip.AddrPortFrom(st.bind6, 0)
 	}
-	dialer := net.Dialer{Timeout: st.timeout.connect, KeepAlive: -1}
 	conn, err := dialer.DialTCP(ctx, "tcp", local, t.addr)
 	if err != nil {
-		return nil, unreachable(t, err), false
+		return nil, err // not a nil *net.TCPConn, which would be no nil socket
 	}
-	name := t.host + "[" + t.addr.Addr().String() + "]"
-	s = &session{
-		st: st, conn: conn, in: wire.NewReader(conn, readBuffer), host: t.host, name: name,
-		relay: name + ":" + strconv.Itoa(int(t.addr.Port())), addr: t.addr, best: t.best, live: &c.live,
-	}
-	if !c.live.add(s) {
-		conn.Close()
-		return nil, unreachable(t, context.Canceled), false
-	}
-	if bad, ok := s.greet(st, t); !ok {
-		if bad.Diag != "" { // it still listens
-			s.quit()
-		}
-		s.close()
-		return nil, bad, true
-	}
-	s.born = time.Now()
-	return s, mail.Status{}, true
+	return conn, nil
 }
 
-// greet reads the greeting and says EHLO, or HELO to a server that does not know
-// it (RFC 5321, section 3.2).
+// enter goes through all that stands before the first MAIL: the greetings, TLS, and the
+// login. The status says why it did not come through.
+func (s *session) enter(t target, h hop, p *policy) (mail.Status, reach) {
+	if s.st.tls.wrap && p.level > levelNone {
+		if bad, ok := s.handshake(t, h, p); !ok {
+			return bad, noHandshake
+		}
+	}
+	if bad, ok := s.greet(s.st, t); !ok {
+		return bad, greeted
+	}
+	if !s.tls && (p.level > levelNone || s.has(startsTLS)) {
+		if bad, how := s.secure(t, h, p); how != through {
+			return bad, how
+		}
+	}
+	if s.key.login != (login{}) && len(s.mechs) > 0 {
+		if bad, ok := s.authenticate(s.key.login); !ok {
+			return bad, greeted
+		}
+	}
+	return mail.Status{}, through
+}
+
+// greet reads the greeting and says hello.
 func (s *session) greet(st *settings, t target) (mail.Status, bool) {
 	s.wait(st.timeout.helo)
 	if err := s.in.ReadReply(&s.reply); err != nil {
@@ -107,14 +170,22 @@ func (s *session) greet(st *settings, t target) (mail.Status, bool) {
 		}
 		return bad, false
 	}
-	if strings.EqualFold(firstWord(s.reply.Text()), st.self) {
+	if !st.lmtp && strings.EqualFold(firstWord(s.reply.Text()), st.self) {
 		st.log.Warnf("host %s greeted me with my own hostname %s", s.name, st.self)
 	}
-	at := ehlo
-	if err := s.ask(st.timeout.helo, "EHLO ", st.helo); err != nil {
+	return s.hello(st, t)
+}
+
+// hello says EHLO, or HELO to a server that does not know it (RFC 5321, section 3.2), or LHLO.
+func (s *session) hello(st *settings, t target) (mail.Status, bool) {
+	at, verb := ehlo, "EHLO "
+	if st.lmtp {
+		at, verb = lhlo, "LHLO "
+	}
+	if err := s.ask(st.timeout.helo, verb, st.helo); err != nil {
 		return s.broken(at, err), false
 	}
-	if s.reply.Code/100 != 2 && s.reply.Code != 421 {
+	if s.reply.Code/100 != 2 && s.reply.Code != 421 && at == ehlo && !s.tls {
 		at = helo
 		if err := s.ask(st.timeout.helo, "HELO ", st.helo); err != nil {
 			return s.broken(at, err), false
@@ -124,7 +195,7 @@ func (s *session) greet(st *settings, t target) (mail.Status, bool) {
 		return s.unwilling(), false
 	}
 	text := s.reply.Text()
-	if strings.EqualFold(firstWord(text), st.self) {
+	if !st.lmtp && strings.EqualFold(firstWord(text), st.self) {
 		st.log.Warnf("host %s replied to HELO/EHLO with my own hostname %s", s.name, st.self)
 		bad := mail.Status{Class: mail.Bounced, DSN: "5.4.6", Text: "mail for " + t.host + " loops back to myself"}
 		if !t.best {
@@ -132,18 +203,22 @@ func (s *session) greet(st *settings, t target) (mail.Status, bool) {
 		}
 		return bad, false
 	}
-	if at == ehlo {
-		s.features, s.sizeLimit = parseEHLO(text)
+	s.features, s.sizeLimit, s.mechs = 0, 0, nil
+	if at != helo {
+		s.features, s.sizeLimit, s.mechs = parseEHLO(text)
 	}
 	return mail.Status{}, true
 }
 
 // parseEHLO reads the keywords from the second line on. A SIZE without a number,
-// or with one that does not fit, names no limit: 0.
-func parseEHLO(text string) (f feature, limit int64) {
+// or with one that does not fit, names no limit: 0. mechs are those of AUTH.
+func parseEHLO(text string) (f feature, limit int64, mechs []string) {
 	_, text, _ = strings.Cut(text, "\n")
 	for line := range strings.SplitSeq(text, "\n") {
 		word, rest, _ := strings.Cut(line, " ")
+		if len(word) > 5 && strings.EqualFold(word[:5], "AUTH=") { // of old
+			mechs = append(append(mechs, word[5:]), strings.Fields(rest)...)
+		}
 		switch strings.ToUpper(word) {
 		case "PIPELINING":
 			f |= pipelining
@@ -153,6 +228,10 @@ func parseEHLO(text string) (f feature, limit int64) {
 			f |= smtpUTF8
 		case "DSN":
 			f |= dsn
+		case "STARTTLS":
+			f |= startsTLS
+		case "AUTH":
+			mechs = append(mechs, strings.Fields(rest)...)
 		case "SIZE":
 			f |= size
 			if n, err := strconv.ParseInt(firstWord(rest), 10, 64); err == nil && n > 0 {
@@ -160,7 +239,7 @@ func parseEHLO(text string) (f feature, limit int64) {
 			}
 		}
 	}
-	return f, limit
+	return f, limit, mechs
 }
 
 func firstWord(s string) string {
@@ -175,9 +254,9 @@ func (s *session) has(f feature) bool { return s.features&f != 0 }
 
 // wait gives the next phase its time, unless the daemon is stopping.
 func (s *session) wait(d time.Duration) {
-	s.conn.SetDeadline(time.Now().Add(d))
+	s.raw.SetDeadline(time.Now().Add(d))
 	if s.stopped.Load() && !s.pastDot.Load() {
-		s.conn.SetDeadline(time.Unix(1, 0))
+		s.raw.SetDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -198,15 +277,23 @@ func (s *session) ask(d time.Duration, parts ...string) error {
 // quit takes leave. The answer does not matter (smtp_skip_quit_response).
 func (s *session) quit() {
 	if s.st.skipQuitResponse {
-		s.conn.SetWriteDeadline(time.Now().Add(time.Second))
-		s.conn.Write([]byte("QUIT\r\n"))
+		s.say("QUIT\r\n")
 		return
 	}
 	s.ask(s.st.timeout.quit, "QUIT")
 }
 
+// say sends last words, to which no answer is awaited.
+func (s *session) say(words string) {
+	s.raw.SetWriteDeadline(time.Now().Add(time.Second))
+	s.conn.Write([]byte(words))
+	if c, ok := s.conn.(*tls.Conn); ok {
+		c.CloseWrite()
+	}
+}
+
 // close ends the connection without a word.
 func (s *session) close() {
 	s.live.remove(s)
-	s.conn.Close()
+	s.raw.Close()
 }

@@ -17,6 +17,7 @@ import (
 // as relay with its own -o options.
 type settings struct {
 	service  string
+	lmtp     bool // LMTP (RFC 2033); the parameters are lmtp_...
 	log      *maillog.Logger
 	maxProc  int
 	helo     string // smtp_helo_name
@@ -47,49 +48,78 @@ type settings struct {
 	reuseCount       int
 	skipQuitResponse bool
 
+	tls  tlsSettings
+	sasl saslSettings
+
+	queueDir string // what the path of a Unix socket is relative to
+	backoff  time.Duration
+
 	timeout timeouts
 }
 
 // timeouts are for one phase of a session each (RFC 5321, section 4.5.3.2).
 type timeouts struct {
-	connect, helo, mail, rcpt, dataInit, dataXfer, dataDone, rset, quit time.Duration
+	connect, helo, startTLS, mail, rcpt, dataInit, dataXfer, dataDone, rset, quit time.Duration
 }
 
-func newSettings(service string, maxProc int, c *config.Config, log *maillog.Logger) *settings {
+// params are the parameters smtp_... or lmtp_....
+type params struct {
+	*config.Config
+	prefix string
+}
+
+func (p params) has(name string) bool           { return p.Bool(p.prefix + name) }
+func (p params) text(name string) string        { return p.String(p.prefix + name) }
+func (p params) words(name string) []string     { return p.List(p.prefix + name) }
+func (p params) number(name string) int         { return p.Int(p.prefix + name) }
+func (p params) time(name string) time.Duration { return p.Duration(p.prefix + name) }
+
+func newSettings(service string, lmtp bool, maxProc int, c *config.Config, files files, log *maillog.Logger) *settings {
+	p, helo := params{c, "smtp_"}, "helo"
+	if lmtp {
+		p, helo = params{c, "lmtp_"}, "lhlo"
+	}
 	s := &settings{
+		lmtp:    lmtp,
 		service: service, maxProc: maxProc, log: log,
-		helo:             c.String("smtp_helo_name"),
+		helo:             p.text(helo + "_name"),
 		self:             c.String("myhostname"),
-		bind4:            bindAddress(c, "smtp_bind_address", log),
-		bind6:            bindAddress(c, "smtp_bind_address6", log),
+		bind4:            bindAddress(p, "bind_address", log),
+		bind6:            bindAddress(p, "bind_address6", log),
 		noMX:             c.Bool("disable_dns_lookups"),
-		addressLimit:     c.Int("smtp_mx_address_limit"),
-		sessionLimit:     c.Int("smtp_mx_session_limit"),
-		shuffle:          c.Bool("smtp_randomize_addresses"),
-		balance:          c.Bool("smtp_balance_inet_protocols"),
+		addressLimit:     p.number("mx_address_limit"),
+		sessionLimit:     p.number("mx_session_limit"),
+		shuffle:          p.has("randomize_addresses"),
+		balance:          p.has("balance_inet_protocols"),
 		ignoreMXError:    c.Bool("ignore_mx_lookup_error"),
-		skip5xxGreeting:  c.Bool("smtp_skip_5xx_greeting"),
+		skip5xxGreeting:  p.has("skip_5xx_greeting"),
 		relayhost:        c.String("relayhost"),
-		fallback:         splitHops(c.String("smtp_fallback_relay")),
-		lineLimit:        c.Int("smtp_line_length_limit"),
-		keep:             c.Bool("smtp_connection_cache_on_demand"),
-		keepIdle:         c.Duration("smtp_connection_cache_time_limit"),
-		reuse:            c.Duration("smtp_connection_reuse_time_limit"),
-		reuseCount:       c.Int("smtp_connection_reuse_count_limit"),
-		skipQuitResponse: c.Bool("smtp_skip_quit_response"),
+		lineLimit:        p.number("line_length_limit"),
+		keep:             p.has("connection_cache_on_demand"),
+		keepIdle:         p.time("connection_cache_time_limit"),
+		reuse:            p.time("connection_reuse_time_limit"),
+		reuseCount:       p.number("connection_reuse_count_limit"),
+		skipQuitResponse: p.has("skip_quit_response"),
+		queueDir:         c.String("queue_directory"),
+		backoff:          c.Duration("minimal_backoff_time"),
 		timeout: timeouts{
-			connect:  c.Duration("smtp_connect_timeout"),
-			helo:     c.Duration("smtp_helo_timeout"),
-			mail:     c.Duration("smtp_mail_timeout"),
-			rcpt:     c.Duration("smtp_rcpt_timeout"),
-			dataInit: c.Duration("smtp_data_init_timeout"),
-			dataXfer: c.Duration("smtp_data_xfer_timeout"),
-			dataDone: c.Duration("smtp_data_done_timeout"),
-			rset:     c.Duration("smtp_rset_timeout"),
-			quit:     c.Duration("smtp_quit_timeout"),
+			startTLS: p.time("starttls_timeout"),
+			connect:  p.time("connect_timeout"),
+			helo:     p.time(helo + "_timeout"),
+			mail:     p.time("mail_timeout"),
+			rcpt:     p.time("rcpt_timeout"),
+			dataInit: p.time("data_init_timeout"),
+			dataXfer: p.time("data_xfer_timeout"),
+			dataDone: p.time("data_done_timeout"),
+			rset:     p.time("rset_timeout"),
+			quit:     p.time("quit_timeout"),
 		},
 		own: map[netip.Addr]bool{},
 	}
+	if !lmtp {
+		s.fallback = splitHops(c.String("smtp_fallback_relay"))
+	}
+	s.tls, s.sasl = newTLS(p, files, log), newSASL(p, files, log)
 	for _, p := range c.List("inet_protocols") {
 		switch p {
 		case "all":
@@ -100,7 +130,7 @@ func newSettings(service string, maxProc int, c *config.Config, log *maillog.Log
 			s.families |= dns.IPv6
 		}
 	}
-	switch c.String("smtp_address_preference") {
+	switch p.text("address_preference") {
 	case "ipv4":
 		s.prefer = dns.IPv4
 	case "ipv6":
@@ -109,9 +139,9 @@ func newSettings(service string, maxProc int, c *config.Config, log *maillog.Log
 	if s.lineLimit > 0 {
 		s.lineLimit = max(s.lineLimit, 12) // as Postfix
 	}
-	lookup := c.List("smtp_host_lookup")
+	lookup := p.words("host_lookup")
 	s.useDNS = slices.Contains(lookup, "dns") && !s.noMX
-	s.useHosts = slices.Contains(lookup, "native") || s.noMX
+	s.useHosts = slices.Contains(lookup, "native") || s.noMX || lmtp
 	for _, a := range c.Addresses() {
 		s.own[a.Addr().Unmap()] = true
 	}
@@ -119,21 +149,24 @@ func newSettings(service string, maxProc int, c *config.Config, log *maillog.Log
 		s.own[a.Unmap()] = true
 	}
 	var ok bool
-	if s.port, ok = parsePort(c.String("smtp_tcp_port")); !ok {
-		log.Warnf("smtp_tcp_port: %q is no port; using 25", c.String("smtp_tcp_port"))
+	if s.port, ok = parsePort(p.text("tcp_port")); !ok {
 		s.port = 25
+		if lmtp {
+			s.port = 24
+		}
+		log.Warnf("%stcp_port: %q is no port; using %d", p.prefix, p.text("tcp_port"), s.port)
 	}
 	return s
 }
 
-func bindAddress(c *config.Config, name string, log *maillog.Logger) netip.Addr {
-	v := c.String(name)
+func bindAddress(p params, name string, log *maillog.Logger) netip.Addr {
+	v := p.text(name)
 	if v == "" {
 		return netip.Addr{}
 	}
 	a, err := netip.ParseAddr(strings.Trim(v, "[]"))
-	if err != nil || a.Is4() != (name == "smtp_bind_address") {
-		log.Warnf("%s: %q is no address of the right kind; the system chooses", name, v)
+	if err != nil || a.Is4() != (name == "bind_address") {
+		log.Warnf("%s%s: %q is no address of the right kind; the system chooses", p.prefix, name, v)
 		return netip.Addr{}
 	}
 	return a

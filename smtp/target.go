@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"postrider/lib/dns"
@@ -16,15 +18,25 @@ import (
 // hop is one next hop as transport_maps and relayhost write it (postconf(5),
 // relayhost): "domain", "[host]", "host:port", "[host]:port", "[192.0.2.1]",
 // "[IPv6:2001:db8::1]:port".
+//
+// LMTP has "unix:path" and "inet:" before the others too.
 type hop struct {
+	text string     // as it is written
+	unix string     // path of a socket; then there is nothing else
 	name string     // as a name
 	addr netip.Addr // or an address; then name is its text
 	noMX bool       // in brackets: no MX lookup
 	port uint16
 }
 
-func parseHop(s string, port uint16) (hop, error) {
-	h := hop{port: port}
+func (st *settings) parseHop(s string) (hop, error) {
+	h := hop{text: s, port: st.port}
+	if st.lmtp {
+		if path, ok := strings.CutPrefix(s, "unix:"); ok {
+			return st.socket(h, path)
+		}
+		s = strings.TrimPrefix(s, "inet:")
+	}
 	rest := ""
 	if strings.HasPrefix(s, "[") {
 		i := strings.IndexByte(s, ']')
@@ -63,9 +75,43 @@ func parseHop(s string, port uint16) (hop, error) {
 	return h, nil
 }
 
+// maxSocketPath is what the kernel takes as the path of a Unix socket.
+const maxSocketPath = 107
+
+// socket is the next hop "unix:path"; a path that is not from the root is in
+// queue_directory.
+func (st *settings) socket(h hop, path string) (hop, error) {
+	h.name, h.unix = path, path
+	if !filepath.IsAbs(path) {
+		h.unix = filepath.Join(st.queueDir, path)
+	}
+	if path == "" || len(h.unix) > maxSocketPath {
+		return h, fmt.Errorf("%q is no path of a socket", path)
+	}
+	return h, nil
+}
+
+// name is "host[addr]", as the log has it, or "host[path]".
+func (t *target) name() string {
+	if t.unix != "" {
+		return t.host + "[" + t.path + "]"
+	}
+	return t.host + "[" + t.addr.Addr().String() + "]"
+}
+
+// relay is the name with the port.
+func (t *target) relay() string {
+	if t.unix != "" {
+		return t.name()
+	}
+	return t.name() + ":" + strconv.Itoa(int(t.addr.Port()))
+}
+
 // target is one address to try.
 type target struct {
 	host string
+	unix string // path of a socket, in place of addr
+	path string // as it is written
 	addr netip.AddrPort
 	pref uint16
 	best bool // of the best preference there is
@@ -74,10 +120,13 @@ type target struct {
 // resolve finds the addresses of a next hop in the order in which they are to be
 // tried. When there are none, the status says why.
 func (e *environment) resolve(ctx context.Context, st *settings, h hop) ([]target, mail.Status, bool) {
+	if h.unix != "" {
+		return []target{{host: st.self, unix: h.unix, path: h.name, best: true}}, mail.Status{}, true
+	}
 	var list []target
 	var bad mail.Status
 	var ok bool
-	if h.noMX || st.noMX {
+	if h.noMX || st.noMX || st.lmtp {
 		list, bad, ok = e.host(ctx, st, h, h.name, 0)
 	} else {
 		list, bad, ok = e.domain(ctx, st, h)

@@ -20,6 +20,9 @@ const (
 	greeting stage = iota
 	ehlo
 	helo
+	lhlo
+	startTLS
+	auth
 	mailFrom
 	rcptTo
 	data
@@ -33,6 +36,9 @@ var doing = [...]string{
 	greeting:  "receiving the initial server greeting",
 	ehlo:      "performing the EHLO handshake",
 	helo:      "performing the HELO handshake",
+	lhlo:      "performing the LHLO handshake",
+	startTLS:  "receiving the STARTTLS response",
+	auth:      "performing the SASL authentication",
 	mailFrom:  "sending MAIL FROM",
 	rcptTo:    "sending RCPT TO",
 	data:      "sending DATA command",
@@ -121,9 +127,7 @@ func soften(st mail.Status) mail.Status {
 
 // unreachable is the status for a connection that did not come about.
 func unreachable(t target, err error) mail.Status {
-	a := t.addr.Addr().String()
-	return mail.Status{Class: mail.Deferred, DSN: "4.4.1",
-		Text: "connect to " + t.host + "[" + a + "]:" + strconv.Itoa(int(t.addr.Port())) + ": " + systemText(err)}
+	return mail.Status{Class: mail.Deferred, DSN: "4.4.1", Text: "connect to " + t.relay() + ": " + systemText(err)}
 }
 
 // systemText is what strerror says of the cause.

@@ -251,6 +251,9 @@ func (t *transaction) content() verdict {
 		d.lost(s.broken(body, err))
 		return spent
 	}
+	if s.st.lmtp {
+		return t.replies()
+	}
 	s.wait(s.st.timeout.dataDone)
 	if err := s.in.ReadReply(&s.reply); err != nil {
 		// Whether the server has the message nobody knows; another server must not
@@ -270,6 +273,35 @@ func (t *transaction) content() verdict {
 	for i, ok := range d.accepted {
 		if ok {
 			d.decide(i, st, d.at)
+		}
+	}
+	return usable
+}
+
+// replies reads what became of the message with LMTP: a reply for each recipient that was
+// accepted, in their order (RFC 2033, section 4.2). Those whose replies are missing may have
+// got it.
+func (t *transaction) replies() verdict {
+	d, s := t.d, t.s
+	for i, ok := range d.accepted {
+		if !ok {
+			continue
+		}
+		s.wait(s.st.timeout.dataDone)
+		if err := s.in.ReadReply(&s.reply); err != nil {
+			d.final, d.over = true, true
+			d.fail(s.broken(endOfData, err), true)
+			return spent
+		}
+		if s.reply.Code/100 == 2 {
+			d.decide(i, s.replyStatus(), d.at)
+			continue
+		}
+		d.failOne(i, s.refused(endOfData))
+		if s.reply.Code == 421 || s.reply.Code/100 == 3 {
+			d.final, d.over = true, true
+			d.fail(s.refused(endOfData), true)
+			return spent
 		}
 	}
 	return usable

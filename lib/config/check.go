@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -79,4 +80,26 @@ func checkFeedback(s string) error {
 		return errors.New("write a number from 0 to 1, a/b, a/concurrency or a/sqrt_concurrency")
 	}
 	return nil
+}
+
+// levels are those of smtp_tls_security_level.
+var levels = []string{"", "none", "may", "encrypt", "verify", "secure"}
+
+// checkLevel refuses what would be taken for security and is not there.
+func checkLevel(s string) error {
+	switch {
+	case slices.Contains(levels, s):
+		return nil
+	case s == "dane" || s == "dane-only" || s == "half-dane":
+		return errf("%s needs answers that the resolver has verified by DNSSEC, which this version cannot tell; use encrypt, verify or secure", s)
+	case s == "fingerprint":
+		return errf("fingerprints are not supported; use verify or secure with smtp_tls_CAfile")
+	}
+	return errf("one of: %s", strings.Join(levels[1:], ", "))
+}
+
+// checkVersions reads versions of TLS as Postfix writes them.
+func checkVersions(s string) error {
+	_, _, err := TLSVersions(s)
+	return err
 }

@@ -32,7 +32,6 @@ tls_ssl_options =
 `),
 	unread(Unsupported, "not available in this version", `
 relay_clientcerts =
-tls_append_default_CA = no
 tls_dane_digests = sha512 sha256
 tls_server_sni_maps =
 tls_wildcard_matches_multiple_labels = yes
@@ -89,56 +88,31 @@ tlsproxy_use_tls = $smtpd_use_tls
 tlsproxy_watchdog_timeout = 10s
 `),
 	unread(Unsupported, "not available in this version; TLS is not spoken", `
-smtpd_enforce_tls = no
-smtpd_starttls_timeout = ${stress?{10}:{300}}s
 smtpd_tls_CAfile =
 smtpd_tls_CApath =
 smtpd_tls_always_issue_session_ids = yes
 smtpd_tls_ask_ccert = no
-smtpd_tls_auth_only = no
 smtpd_tls_ccert_verifydepth = 9
-smtpd_tls_cert_file =
-smtpd_tls_chain_files =
 smtpd_tls_ciphers = medium
 smtpd_tls_dcert_file =
 smtpd_tls_dh1024_param_file =
 smtpd_tls_dh512_param_file =
 smtpd_tls_dkey_file = $smtpd_tls_dcert_file
-smtpd_tls_eccert_file =
-smtpd_tls_eckey_file = $smtpd_tls_eccert_file
 smtpd_tls_eecdh_grade = auto
 smtpd_tls_enable_rpk = no
 smtpd_tls_exclude_ciphers =
 smtpd_tls_fingerprint_digest = ${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}
-smtpd_tls_key_file = $smtpd_tls_cert_file
-smtpd_tls_loglevel = 0
 smtpd_tls_mandatory_ciphers = medium
 smtpd_tls_mandatory_exclude_ciphers =
-smtpd_tls_mandatory_protocols = >=TLSv1
-smtpd_tls_protocols = >=TLSv1
-smtpd_tls_received_header = no
 smtpd_tls_req_ccert = no
-smtpd_tls_security_level =
 smtpd_tls_session_cache_database =
 smtpd_tls_session_cache_timeout = 3600s
-smtpd_tls_wrappermode = no
-smtpd_use_tls = no
 `),
 	unread(Unsupported, "SASL is not available in this version", `
-broken_sasl_auth_clients = no
 cyrus_sasl_config_path =
 plaintext_reject_code = 450
-smtpd_sasl_auth_enable = no
-smtpd_sasl_authenticated_header = no
 smtpd_sasl_exceptions_networks =
 smtpd_sasl_local_domain =
 smtpd_sasl_mechanism_filter = !external, static:rest
-smtpd_sasl_path = smtpd
-smtpd_sasl_response_limit = 12288
-smtpd_sasl_security_options = noanonymous
-smtpd_sasl_service = smtp
-smtpd_sasl_tls_security_options = $smtpd_sasl_security_options
-smtpd_sasl_type = cyrus
-smtpd_sender_login_maps =
 `),
 )

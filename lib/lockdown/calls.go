@@ -27,8 +27,12 @@ func rulesFor(d Doors, pid uint32) []rule {
 	}
 	rules = append(rules, never(unix.EPERM, unix.SYS_LISTEN, unix.SYS_SOCKETPAIR)...)
 	if d.Connect {
+		families := []uint32{unix.AF_INET, unix.AF_INET6}
+		if d.Unix {
+			families = append(families, unix.AF_UNIX)
+		}
 		return append(rules, only(unix.EPERM, unix.SYS_SOCKET,
-			test{arg: 0, values: []uint32{unix.AF_INET, unix.AF_INET6}},
+			test{arg: 0, values: families},
 			test{arg: 1, mask: 0xf, values: []uint32{unix.SOCK_STREAM, unix.SOCK_DGRAM}},
 			test{arg: 2, values: []uint32{0, unix.IPPROTO_TCP, unix.IPPROTO_UDP}}))
 	}

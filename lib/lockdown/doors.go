@@ -18,6 +18,8 @@ type Doors struct {
 	// Connect allows TCP and UDP over IPv4 and IPv6 to any address, from any
 	// of ours with a port that the kernel chooses; not to listen.
 	Connect bool
+	// Unix allows, with Connect, to connect to Unix sockets with a name.
+	Unix bool
 	// Memory allows memory files.
 	Memory bool
 }

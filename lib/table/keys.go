@@ -80,6 +80,10 @@ func DomainKeys(domain string, below bool) []string {
 	return keys
 }
 
+// ParentKeys returns the domains above a domain as Postfix's tables write them, with a dot in
+// front.
+func ParentKeys(domain string) []string { return parents(domain, ".") }
+
 // parents returns the domains above domain, each with prefix. A literal such as
 // [192.0.2.1] has none.
 func parents(domain, prefix string) []string {

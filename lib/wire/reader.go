@@ -39,6 +39,10 @@ func NewReader(conn net.Conn, size int) *Reader {
 	return &Reader{conn: conn, buf: make([]byte, size)}
 }
 
+// Switch makes r read from another connection, into which the old one has turned (TLS).
+// Nothing that came before counts: the caller has to refuse what is buffered.
+func (r *Reader) Switch(conn net.Conn) { r.conn, r.r, r.w = conn, 0, 0 }
+
 // ReadLine returns the next line without its end, which is LF with any number of CR
 // before it. The slice is valid until the next call. A line longer than max bytes is
 // ErrLineTooLong; the end of the stream in the middle of a line is io.ErrUnexpectedEOF.

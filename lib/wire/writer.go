@@ -23,6 +23,10 @@ func NewWriter(conn net.Conn, size int) *Writer {
 	return &Writer{conn: conn, buf: make([]byte, 0, size), size: size}
 }
 
+// Switch makes w write to another connection, into which the old one has turned (TLS). What
+// is held back must have been sent.
+func (w *Writer) Switch(conn net.Conn) { w.conn = conn }
+
 // Reply adds a reply; see AppendReply.
 func (w *Writer) Reply(code int, dsn, text string) {
 	w.buf = AppendReply(w.buf, code, dsn, text)
