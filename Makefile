@@ -21,7 +21,7 @@ sbindir    = $(DESTDIR)$(PREFIX)/sbin
 libexecdir = $(DESTDIR)$(PREFIX)/libexec/postrider
 confdir    = $(DESTDIR)$(CONFDIR)
 
-DAEMONS  = smtpd cleanup qmgr smtp local bounce
+DAEMONS  = smtpd cleanup qmgr smtp lmtp local bounce
 COMMANDS = sendmail postdrop postqueue postsuper postcat postconf postmap postsched smtp-ledger
 PROGRAMS = $(notdir $(wildcard cmd/*))
 

@@ -67,12 +67,17 @@ func openWatched(path string, text bool) watched {
 // sealedCopy returns a memory file with the contents and the owner of f that cannot be
 // changed: local runs the commands of aliases as who owns their file.
 func sealedCopy(f *os.File, id identity) (*os.File, error) {
+	return memoryFile(f.Name(), f, id)
+}
+
+// memoryFile returns a memory file with what r has, which nobody can change.
+func memoryFile(name string, r io.Reader, id identity) (*os.File, error) {
 	fd, err := unix.MemfdCreate("table", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, os.NewSyscallError("memory file", err)
 	}
-	m := os.NewFile(uintptr(fd), f.Name())
-	if _, err = io.Copy(m, f); err == nil && os.Geteuid() == 0 {
+	m := os.NewFile(uintptr(fd), name)
+	if _, err = io.Copy(m, r); err == nil && os.Geteuid() == 0 {
 		err = m.Chown(int(id.uid), int(id.gid))
 	}
 	if err == nil {
@@ -80,7 +85,7 @@ func sealedCopy(f *os.File, id identity) (*os.File, error) {
 	}
 	if err != nil {
 		m.Close()
-		return nil, fmt.Errorf("copy %s: %w", f.Name(), err)
+		return nil, fmt.Errorf("copy %s: %w", name, err)
 	}
 	return m, nil
 }

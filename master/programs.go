@@ -11,6 +11,7 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/proto"
 	"postrider/lib/table"
+	"postrider/lib/tlsconf"
 )
 
 // program is one of the daemons.
@@ -18,14 +19,15 @@ type program struct {
 	name    string
 	account func(*accounts) account // whom it runs as; nil: root
 	groups  func(*accounts) []uint32
-	inQueue bool                     // works in queue_directory
-	writer  bool                     // holds the spool's lock
-	notes   bool                     // notes what it reads (package suspect)
-	files   []string                 // files it reads besides tables
-	without []string                 // prefixes of parameters whose tables it does not use
-	only    []string                 // if not nil: prefixes of those it uses
-	notAny  bool                     // uses no tables at all
-	count   func(*config.Config) int // processes; nil: one
+	inQueue bool                         // works in queue_directory
+	writer  bool                         // holds the spool's lock
+	notes   bool                         // notes what it reads (package suspect)
+	files   []string                     // files it reads besides tables
+	secrets func(*config.Config) secrets // and those that a service of it names for TLS and logins
+	without []string                     // prefixes of parameters whose tables it does not use
+	only    []string                     // if not nil: prefixes of those it uses
+	notAny  bool                         // uses no tables at all
+	count   func(*config.Config) int     // processes; nil: one
 }
 
 var resolver = []string{"/etc/resolv.conf", "/etc/hosts"}
@@ -39,9 +41,10 @@ var programs = []program{
 		inQueue: true, writer: true, notes: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_"}},
 	{name: "bounce", account: func(a *accounts) account { return a.bounce }, writer: true, notAny: true},
 	{name: "local", inQueue: true, writer: true, files: []string{"/etc/passwd", "/etc/group"}, without: []string{"smtpd_", "smtp_", "lmtp_", "authorized_"}},
-	{name: "smtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"smtp_", "lmtp_"},
+	{name: "smtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"smtp_"}, secrets: clientSecrets("smtp_"),
 		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/8, 1)) }},
-	{name: "smtpd", account: func(a *accounts) account { return a.in }, files: resolver, without: []string{"smtp_", "lmtp_", "mailbox_", "authorized_"},
+	{name: "lmtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"lmtp_"}, secrets: clientSecrets("lmtp_")},
+	{name: "smtpd", account: func(a *accounts) account { return a.in }, files: resolver, secrets: serverSecrets, without: []string{"smtp_", "lmtp_", "mailbox_", "authorized_"},
 		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/4, 1)) }},
 }
 
@@ -56,7 +59,7 @@ func processes(c *config.Config, usual int) int {
 // with each of the other. A daemon knows its partner by the partner's name.
 var partners = [][2]string{
 	{"smtpd", "cleanup"}, {"bounce", "cleanup"}, {"local", "cleanup"}, {"qmgr", "cleanup"},
-	{"smtpd", "smtp"}, {"smtp", "qmgr"}, {"local", "qmgr"}, {"bounce", "qmgr"},
+	{"smtpd", "smtp"}, {"smtp", "qmgr"}, {"lmtp", "qmgr"}, {"local", "qmgr"}, {"bounce", "qmgr"},
 }
 
 // instance is one process of a program.
@@ -93,9 +96,7 @@ func placeOf(s config.Service) place {
 			return place{missing: true, note: "smtpd serves inet sockets only"}
 		}
 		return place{program: "smtpd"}
-	case "smtp", "lmtp":
-		return place{program: "smtp"}
-	case "local", "bounce", "cleanup", "qmgr":
+	case "smtp", "lmtp", "local", "bounce", "cleanup", "qmgr":
 		return place{program: command}
 	case "oqmgr":
 		return place{program: "qmgr"}
@@ -150,12 +151,15 @@ type plan struct {
 	files     map[string][]string     // by program: paths
 	specs     map[string][]string     // by path: the tables ("texthash:/path") that are read from it
 	keep      map[string]capabilities // by program: what is left of root's
+	pairs     []tlsconf.Pair          // certificates with their keys
+	copied    map[string]bool         // by path: handed out as a copy, as tables are
 }
 
 // newPlan works the plan out. An error is about master.cf's inet lines.
 func newPlan(c *config.Config) (*plan, error) {
 	s := c.Snapshot()
-	p := &plan{config: c, snapshot: s.Append(nil), tables: map[string][]string{}, files: map[string][]string{}, specs: map[string][]string{}, keep: map[string]capabilities{}}
+	p := &plan{config: c, snapshot: s.Append(nil), tables: map[string][]string{}, files: map[string][]string{}, specs: map[string][]string{}, keep: map[string]capabilities{},
+		copied: map[string]bool{}}
 	used := map[string]bool{"cleanup": true, "qmgr": true, "bounce": true}
 	configs := map[string][]*config.Config{}
 	for _, s := range c.Services() {
@@ -197,6 +201,11 @@ func newPlan(c *config.Config) (*plan, error) {
 			p.tables[pr.name] = union(p.tables[pr.name], pr.tables(own))
 		}
 		p.files[pr.name] = pr.files
+		if pr.secrets != nil {
+			for _, own := range configs[pr.name] {
+				p.take(pr.name, pr.secrets(own))
+			}
+		}
 		if pr.account == nil {
 			p.keep[pr.name] = forLocal(append(configs[pr.name], c))
 		}

@@ -161,6 +161,7 @@ func (s *supervisor) openFiles() (fresh []string) {
 		}
 	}
 	s.listen() // before they are read: no change is missed
+	fresh = s.renewPairs(wanted)
 	for path := range wanted {
 		if !unread[path] && !s.files[path].differs() {
 			continue

@@ -64,6 +64,9 @@ func (e environment) check() error {
 	for _, l := range p.checkTables() {
 		fail("%s", l)
 	}
+	for _, l := range p.checkSecrets() {
+		say("warning: %s", l)
+	}
 	info, warnings := notes(c)
 	for _, l := range info {
 		say("%s", l)

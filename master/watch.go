@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postrider/lib/proto"
+	"postrider/lib/tlsconf"
 )
 
 // logAgain is how long after a failure the log is opened again.
@@ -66,7 +67,7 @@ func (s *supervisor) look() {
 	if stirred[devLog] && s.logFile != nil && s.logFile.stale() {
 		s.openLogFile()
 	}
-	var changed []string
+	changed := s.renewPairs(stirred)
 	for path := range stirred {
 		w := s.files[path]
 		if w == nil || !w.differs() {
@@ -98,7 +99,7 @@ func (s *supervisor) look() {
 // it stays unless the new one can be read and its text is sound.
 func (s *supervisor) renew(path string) (*watched, bool) {
 	old := s.files[path]
-	n := openWatched(path, s.isTable(path))
+	n := s.plan.open(path, s.isTable(path))
 	serves := old != nil && old.file != nil
 	if n.err == nil && serves {
 		n.err = s.plan.sound(path, n.file)
@@ -110,6 +111,9 @@ func (s *supervisor) renew(path string) (*watched, bool) {
 	}
 	if n.err != nil && s.isTable(path) {
 		s.log.Warnf("table %s: %v: mail that needs it is deferred; %s", path, unwrapped(n.err), s.plan.mend(path))
+	}
+	if n.err != nil && s.plan.copied[path] && !slices.Contains(tlsconf.SystemRoots, path) {
+		s.log.Warnf("%s: %v", path, unwrapped(n.err))
 	}
 	if old != nil {
 		old.close()

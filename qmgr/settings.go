@@ -30,7 +30,7 @@ type settings struct {
 var builtin = map[string]bool{"error": true, "discard": true}
 
 // served are the commands of master.cf that an agent of ours carries out.
-var served = map[string]string{"smtp": "smtp", "local": "local", "bounce": "bounce"}
+var served = map[string]string{"smtp": "smtp", "lmtp": "lmtp", "local": "local", "bounce": "bounce"}
 
 // Bounds that keep a delivery within a frame: recipients of one, whatever the
 // configuration says, and bytes of what a report says of its recipients.

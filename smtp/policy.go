@@ -102,7 +102,9 @@ func newTLS(p params, f files, log *maillog.Logger) tlsSettings {
 }
 
 // off says that there is no TLS at all.
-func (t *tlsSettings) off() bool { return t.site.level == levelNone && len(t.maps) == 0 && t.site.bad == "" }
+func (t *tlsSettings) off() bool {
+	return t.site.level == levelNone && len(t.maps) == 0 && t.site.bad == ""
+}
 
 // authorities reads those who are trusted.
 func authorities(p params, f files, log *maillog.Logger) *x509.CertPool {

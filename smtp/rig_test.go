@@ -98,7 +98,9 @@ func newRig(t testing.TB, nameServer string, set ...string) *rig {
 	r.log.Open(f, maillog.File)
 	t.Cleanup(r.log.Close)
 	e := &environment{resolver: dns.New(dns.Config{Servers: []string{nameServer}, Timeout: time.Second}), hosts: dns.ParseHosts([]byte("127.0.0.1 local.test\n"))}
-	e.make = func(service string) *settings { return newSettings(service, service == "lmtp", 100, conf, r.files, r.log) }
+	e.make = func(service string) *settings {
+		return newSettings(service, service == "lmtp", 100, conf, r.files, r.log)
+	}
 	r.c.env.Store(e)
 	r.a = agent.New(agent.Options{Program: "smtp", Limit: func(s string) int { return e.service(s).maxProc }, Warnf: t.Logf}, r.c.deliver)
 	r.attach()

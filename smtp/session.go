@@ -52,7 +52,7 @@ type session struct {
 	name      string // "host[addr]"
 	relay     string // "host[addr]:port"
 	key       serverKey
-	best      bool // of the best preference
+	best      bool     // of the best preference
 	mechs     []string // that the server offers for a login
 	features  feature
 	sizeLimit int64

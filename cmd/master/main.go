@@ -21,6 +21,7 @@ var daemons = map[string]func(){
 	"cleanup": cleanup.Main,
 	"local":   local.Main,
 	"qmgr":    qmgr.Main,
+	"lmtp":    smtp.MainLMTP,
 	"smtp":    smtp.Main,
 	"smtpd":   smtpd.Main,
 }

@@ -34,7 +34,7 @@ var instanceParams = []Param{
 	number("default_process_limit", "100", 1, 1000000, "How many sessions or deliveries at once for a service whose line in master.cf says \"-\"."),
 	number("default_process_count", "0", 0, 1024, "Processes of a daemon that may have several (smtpd, smtp); 0 chooses by the number of processors."),
 	{Name: "daemon_sched_batch", Kind: KindList,
-		Words: []string{"cleanup", "qmgr", "bounce", "smtp", "smtpd", "local"},
+		Words: []string{"cleanup", "qmgr", "bounce", "smtp", "lmtp", "smtpd", "local"},
 		Help:  "The daemons that run under SCHED_BATCH: fewer wake-ups, and longer waits beside other programs that are busy."},
 	{Name: "daemon_lockdown", Kind: KindList, Default: "landlock, seccomp", Words: []string{"landlock", "seccomp"},
 		Help: "What daemons use, as they start, to shut themselves in besides their user ids; empty for nothing."},

@@ -101,3 +101,22 @@ func parse(text []byte) ([]tls.Certificate, error) {
 	}
 	return certs, nil
 }
+
+// Server says whether a service of smtpd speaks TLS (smtpd_tls_security_level and what was
+// before it).
+func Server(c *config.Config) bool { return ServerLevel(c) != "" || c.Bool("smtpd_tls_wrappermode") }
+
+// ServerLevel is "may", "encrypt", or "" for none.
+func ServerLevel(c *config.Config) string {
+	switch level := c.String("smtpd_tls_security_level"); {
+	case level == "may" || level == "encrypt":
+		return level
+	case level == "none":
+		return ""
+	case c.Bool("smtpd_enforce_tls"):
+		return "encrypt"
+	case c.Bool("smtpd_use_tls"):
+		return "may"
+	}
+	return ""
+}

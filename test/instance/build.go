@@ -184,4 +184,4 @@ func link(dir string) error {
 }
 
 // daemons are the programs that read what strangers wrote.
-var daemons = []string{"cleanup", "qmgr", "smtp", "local", "bounce", "smtpd"}
+var daemons = []string{"cleanup", "qmgr", "smtp", "lmtp", "local", "bounce", "smtpd"}
