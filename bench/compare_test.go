@@ -14,16 +14,25 @@ import (
 // result is what the rounds of one load on one system gave.
 type result struct {
 	rates    []float64
-	cpu      usage // of all rounds
+	accepted []float64 // rates, too: until the last reply to smtp-source
+	cpu      usage     // of all rounds
 	messages int
 	p50, p99 float64
 	memory   float64
 	syncs    float64 // a message
 }
 
-func (r *result) median() float64 {
-	s := slices.Sorted(slices.Values(r.rates))
+func (r *result) median() float64 { return median(r.rates) }
+
+func median(of []float64) float64 {
+	s := slices.Sorted(slices.Values(of))
 	return s[len(s)/2]
+}
+
+// ran adds a round.
+func (r *result) ran(perSecond, accepted float64) {
+	r.rates = append(r.rates, perSecond)
+	r.accepted = append(r.accepted, accepted)
 }
 
 // span is the median with the range.
@@ -92,12 +101,12 @@ func (c *contest) play(t *testing.T) {
 		p.end = peak(p.pid())
 	}
 	for range *rounds {
-		c.floor.rates = append(c.floor.rates, c.run(t, floor.addr(), floor, c.n))
+		c.floor.ran(c.run(t, floor.addr(), floor, c.n))
 		for _, p := range players {
 			n := c.messages(p.name)
 			r := c.of[p.name]
 			before := used(p.pid())
-			r.rates = append(r.rates, c.run(t, p.addr(), p.sink, n))
+			r.ran(c.run(t, p.addr(), p.sink, n))
 			r.add(used(p.pid()).minus(before), n)
 		}
 	}
@@ -136,11 +145,11 @@ func (c *contest) checked(t *testing.T, k kind) {
 }
 
 // columns are those of a contest's rows.
-var columns = []string{"load", "system", "messages/s", "of the floor", "times shipped", "times tuned", "processor time", "by program", "latency 50 %", "99 %", "memory", "syncs"}
+var columns = []string{"load", "system", "messages/s", "accepted/s", "of the floor", "times shipped", "times tuned", "processor time", "by program", "latency 50 %", "99 %", "memory", "syncs"}
 
 // enter writes the rows.
 func (c *contest) enter(into *table) {
-	into.row(c.name, "floor", c.floor.span(), "", "", "", "", "", "", "", "", "")
+	into.row(c.name, "floor", c.floor.span(), "", "", "", "", "", "", "", "", "", "")
 	for _, k := range c.kinds {
 		r := c.of[k.name]
 		if r == nil {
@@ -150,7 +159,7 @@ func (c *contest) enter(into *table) {
 		if r.syncs >= 0 {
 			syncs = number(r.syncs)
 		}
-		into.row(c.name, k.name, r.span(), r.median()/c.floor.median(), c.times(r, "Postfix as shipped"), c.times(r, "Postfix tuned"),
+		into.row(c.name, k.name, r.span(), median(r.accepted), r.median()/c.floor.median(), c.times(r, "Postfix as shipped"), c.times(r, "Postfix tuned"),
 			number(r.cpu.total/float64(r.messages))+" µs", r.each(), number(r.p50)+" ms", number(r.p99)+" ms", number(r.memory)+" MB", syncs)
 	}
 }

@@ -51,7 +51,7 @@ func TestBacklog(t *testing.T) {
 	for range max(3, *rounds) {
 		for _, p := range players {
 			before := used(p.pid())
-			p.res.rates = append(p.res.rates, kept20.run(t, p.addr(), p.sink, kept20.n))
+			p.res.ran(kept20.run(t, p.addr(), p.sink, kept20.n))
 			p.res.add(used(p.pid()).minus(before), kept20.n)
 		}
 	}

@@ -101,14 +101,14 @@ func report(before, after string, failed bool) string {
 By %s%s%s (%s, %d rounds in turns) on %s, commit %s.
 %d processors (%s), %s, %s of memory, %s, %s below %s; load average %s before, %s at the end.
 
-- messages/s: from the start of smtp-source until smtp-sink has counted the last one; the median of the rounds, and their range.
+- messages/s: from the start of smtp-source until smtp-sink has counted the last one; the median of the rounds, and their range. accepted/s: until smtp-source has its last reply.
 - floor: smtp-source straight into smtp-sink -c, in every round. Ratios are of medians.
 - processor time: user and system, of all processes of the system, in microseconds a message.
 - latency: from the end of DATA to arrival at the sink, while the load runs, measured with test/source and test/sink, whose ledger found every message once and whole.
 - syncs: fsync, fdatasync and their like, a message; memory: the sum of proportional set sizes, its peak.
 `, "`", command, "`", what, *rounds, time.Now().UTC().Format("2006-01-02"), out("git", "rev-parse", "--short", "HEAD"),
 		runtime.NumCPU(), processor(), "Linux "+out("uname", "-r"), memory(), runtime.Version(), fileSystem(*work), *work, before, after)
-	for _, k := range kinds {
+	for _, k := range append(kinds[:len(kinds):len(kinds)], others...) {
 		if k.missing() {
 			fmt.Fprintf(&b, "- %s is not installed here and was left out.\n", k.name)
 		}

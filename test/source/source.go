@@ -1,5 +1,5 @@
 // Package source puts mail into a server under test: an SMTP client that pipelines the
-// envelope, keeps its sessions, and writes down in the ledger exactly what it was told.
+// envelope where it may, keeps its sessions, and writes down in the ledger exactly what it was told.
 package source
 
 import (
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +35,8 @@ type Session struct {
 	conn    net.Conn
 	r       *bufio.Reader
 	timeout time.Duration
+
+	pipelining bool // the server takes it
 }
 
 // Refusal is a reply of class 4 or 5, or one that makes no sense where it came.
@@ -49,7 +52,9 @@ func Dial(addr string) (*Session, error) {
 	}
 	s := &Session{conn: conn, r: bufio.NewReader(conn), timeout: 30 * time.Second}
 	if _, err = s.Expect("220"); err == nil {
-		_, err = s.Command("250", "EHLO source.test")
+		var offers string
+		offers, err = s.Command("250", "EHLO source.test")
+		s.pipelining = strings.Contains(strings.ToUpper(offers), "PIPELINING")
 	}
 	if err != nil {
 		conn.Close()
@@ -120,7 +125,7 @@ type Outcome struct {
 	Accepted time.Time
 }
 
-// Send sends one message, the envelope in one write, and returns what it was told. A
+// Send sends one message and returns what it was told. A
 // refusal is no error; after an error the session is of no use. Each outcome is written
 // into l, which may be nil.
 func (s *Session) Send(m *Message, l *ledger.Ledger) (Outcome, error) {
@@ -166,37 +171,25 @@ func (s *Session) Send(m *Message, l *ledger.Ledger) (Outcome, error) {
 	return o, nil
 }
 
-// envelope sends MAIL, RCPT and DATA in one go; with 354 it returns who was accepted.
+// envelope sends MAIL, RCPT and DATA; with 354 it returns who was accepted.
 func (s *Session) envelope(m *Message, o *Outcome) (accepted []string, err error) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "MAIL FROM:<%s> SIZE=%d\r\n", m.Sender, len(m.Content))
+	commands := []string{fmt.Sprintf("MAIL FROM:<%s> SIZE=%d\r\n", m.Sender, len(m.Content))}
 	for _, r := range m.Recipients {
-		fmt.Fprintf(&b, "RCPT TO:<%s>\r\n", r)
+		commands = append(commands, "RCPT TO:<"+r+">\r\n")
 	}
-	b.WriteString("DATA\r\n")
-	if _, err := s.Write(b.Bytes()); err != nil {
-		return nil, err
-	}
-	from, err := s.Reply()
+	replies, err := s.all(append(commands, "DATA\r\n"))
 	if err != nil {
 		return nil, err
 	}
+	from, data := replies[0], replies[len(replies)-1]
 	o.Reply = from
-	for _, r := range m.Recipients {
-		reply, err := s.Reply()
-		if err != nil {
-			return nil, err
-		}
-		if reply[0] == '2' {
+	for k, r := range m.Recipients {
+		if reply := replies[1+k]; reply[0] == '2' {
 			accepted = append(accepted, r)
 		} else {
 			o.Refused[r] = reply
 			o.Reply = reply
 		}
-	}
-	data, err := s.Reply()
-	if err != nil {
-		return nil, err
 	}
 	if strings.HasPrefix(data, "354") {
 		return accepted, nil
@@ -208,6 +201,28 @@ func (s *Session) envelope(m *Message, o *Outcome) (accepted []string, err error
 	}
 	_, err = s.Command("250", "RSET")
 	return nil, err
+}
+
+// all sends commands and returns their replies: in one write where the server takes
+// that (RFC 2920), else one by one.
+func (s *Session) all(commands []string) (replies []string, err error) {
+	batch := 1
+	if s.pipelining {
+		batch = len(commands)
+	}
+	for some := range slices.Chunk(commands, batch) {
+		if _, err := s.Write([]byte(strings.Join(some, ""))); err != nil {
+			return nil, err
+		}
+		for range some {
+			reply, err := s.Reply()
+			if err != nil {
+				return nil, err
+			}
+			replies = append(replies, reply)
+		}
+	}
+	return replies, nil
 }
 
 // Stuff returns content with dots stuffed and the final dot.
