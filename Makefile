@@ -10,7 +10,10 @@
 # make block      10,000 power cuts on each of ext4, xfs and btrfs: doc/reliability.md (root)
 # make soak       two hours of mixed traffic with faults, a million messages (soak-short: ten minutes)
 # make accounts   the users and groups that an installed system needs (root)
-# make install    DESTDIR, PREFIX and CONFDIR are honoured
+# make install    programs, manual, unit, default configuration: DESTDIR, PREFIX and CONFDIR are honoured
+# make uninstall  all that but configuration, aliases, accounts and mail
+# make deb        build/postrider.deb, a Debian package that replaces the mail system of a machine
+# make man        the manual pages into build/man
 
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' lib/config/config.go)
 PREFIX  ?= /usr
@@ -26,9 +29,9 @@ COMMANDS = sendmail postdrop postqueue postsuper postcat postconf postmap postsc
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 export CGO_ENABLED = 0
-LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR)
+LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR) -X postrider/lib/config.Prefix=$(PREFIX)
 
-.PHONY: all test bench bench-all sim figures fault hostile scale block soak soak-short demo accounts install clean
+.PHONY: all test bench bench-all sim figures fault hostile scale block soak soak-short demo accounts man install uninstall deb clean
 
 all:
 	@mkdir -p bin
@@ -103,17 +106,64 @@ accounts:
 		getent passwd $$u >/dev/null || useradd $(NOLOGIN) $$u || exit 1; \
 	done
 
-install: all
-	install -d $(sbindir) $(libexecdir) $(confdir) $(DESTDIR)$(PREFIX)/bin
+# The manual pages, from the tables of the code.
+man:
+	@rm -rf build/man && mkdir -p build/man
+	@go run ./doc/manual build/man
+
+# Under sudo there may be no go: then what was built before is installed.
+HAVEGO := $(shell command -v go 2>/dev/null)
+bindir    = $(DESTDIR)$(PREFIX)/bin
+libdir    = $(DESTDIR)$(PREFIX)/lib
+sharedir  = $(DESTDIR)$(PREFIX)/share
+mandir    = $(sharedir)/man
+etcdir    = $(DESTDIR)/etc
+installed = $(filter $(COMMANDS),$(PROGRAMS))
+
+# A configuration and aliases that are there are left alone.
+install: $(if $(HAVEGO),all man)
+	install -d $(sbindir) $(bindir) $(libexecdir) $(confdir) $(etcdir) $(libdir)/systemd/system $(libdir)/sysusers.d $(sharedir)/postrider
 	install -m 755 bin/master $(sbindir)/postrider
 	for p in master $(DAEMONS); do ln -sf $(PREFIX)/sbin/postrider $(libexecdir)/$$p || exit 1; done
-	for p in $(filter $(COMMANDS),$(PROGRAMS)); do install -m 755 bin/$$p $(sbindir)/$$p || exit 1; done
-	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/bin/mailq
-	ln -sf ../sbin/sendmail $(DESTDIR)$(PREFIX)/bin/newaliases
+	for p in $(installed); do install -m 755 bin/$$p $(sbindir)/$$p || exit 1; done
 	ln -sf postmap $(sbindir)/postalias
-	if test -f $(sbindir)/postdrop && getent group postdrop >/dev/null; then \
-		chgrp postdrop $(sbindir)/postdrop && chmod 2755 $(sbindir)/postdrop; fi
+	ln -sf ../sbin/sendmail $(bindir)/mailq
+	ln -sf ../sbin/sendmail $(bindir)/newaliases
+	ln -sf ../sbin/sendmail $(libdir)/sendmail
 	for f in main.cf master.cf; do test -e $(confdir)/$$f || install -m 644 conf/$$f $(confdir)/$$f || exit 1; done
+	for f in aliases $(notdir $(wildcard conf/*.sample)); do install -m 644 conf/$$f $(sharedir)/postrider/$$f || exit 1; done
+	test -e $(etcdir)/aliases || install -m 644 conf/aliases $(etcdir)/aliases
+	sed 's,/usr/sbin/,$(PREFIX)/sbin/,' conf/postrider.service >$(libdir)/systemd/system/postrider.service
+	install -m 644 conf/sysusers.conf $(libdir)/sysusers.d/postrider.conf
+	for f in build/man/*.*; do d=$(mandir)/man$${f##*.}; install -d $$d && install -m 644 $$f $$d/ || exit 1; done
+	if test -z '$(DESTDIR)' && getent group postdrop >/dev/null; then \
+		$(sbindir)/postrider set-permissions && $(bindir)/newaliases; fi
+
+# Mail, configuration, aliases and accounts stay.
+uninstall:
+	if test -z '$(DESTDIR)' && $(sbindir)/postrider status 2>/dev/null; then $(sbindir)/postrider stop; fi
+	for l in $(bindir)/mailq $(bindir)/newaliases $(libdir)/sendmail; do \
+		test "$$(readlink $$l)" != ../sbin/sendmail || rm -f $$l || exit 1; done
+	rm -f $(sbindir)/postrider $(addprefix $(sbindir)/,$(COMMANDS) postalias)
+	rm -f $(libdir)/systemd/system/postrider.service $(libdir)/sysusers.d/postrider.conf
+	for f in build/man/*.*; do rm -f $(mandir)/man$${f##*.}/$${f##*/}; done
+	rm -rf $(libexecdir) $(sharedir)/postrider
+
+# build/postrider.deb: needs dpkg-deb, no root.
+ARCH := $(shell dpkg --print-architecture 2>/dev/null)
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+deb:
+	rm -rf build/deb && mkdir -p build/deb/DEBIAN
+	umask 022 && $(MAKE) install DESTDIR=build/deb PREFIX=/usr CONFDIR=/etc/postrider
+	rm build/deb/etc/aliases
+	gzip -9n build/deb/usr/share/man/man*/*
+	install -d build/deb/usr/share/doc/postrider
+	install -m 644 README.md CHANGELOG.md build/deb/usr/share/doc/postrider/
+	sed 's/@VERSION@/$(VERSION)/; s/@ARCH@/$(ARCH)/; '"s/@SIZE@/$$(du -sk build/deb | cut -f1)/" conf/debian/control >build/deb/DEBIAN/control
+	install -m 644 conf/debian/conffiles build/deb/DEBIAN/conffiles
+	for f in postinst prerm postrm; do \
+		sed "s/@ALIASES@/$$(md5sum <conf/aliases | cut -d' ' -f1)/" conf/debian/$$f >build/deb/DEBIAN/$$f && chmod 755 build/deb/DEBIAN/$$f || exit 1; done
+	dpkg-deb --root-owner-group --build build/deb build/postrider.deb
 
 clean:
 	rm -rf bin build

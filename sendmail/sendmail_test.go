@@ -243,3 +243,16 @@ func TestMillion(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Every letter that sendmail takes is in its manual.
+func TestManual(t *testing.T) {
+	text := " "
+	for _, i := range Manual().Options {
+		text += i.Term + " "
+	}
+	for _, c := range spec {
+		if c != ':' && !strings.Contains(text, " -"+string(c)) {
+			t.Errorf("-%c is not in the manual", c)
+		}
+	}
+}

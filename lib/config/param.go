@@ -66,6 +66,9 @@ type Param struct {
 	check   func(text string) error // of the expanded value; may be nil
 }
 
+// Computed says that the default is worked out, from the machine or other parameters.
+func (p *Param) Computed() bool { return p.compute != nil }
+
 // Params returns the table, sorted by name.
 func Params() []Param { return append([]Param(nil), table...) }
 

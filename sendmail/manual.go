@@ -1,0 +1,37 @@
+package sendmail
+
+import "postrider/lib/manual"
+
+// optionHelp says what each letter of spec does; its order is the manual's.
+var optionHelp = []manual.Item{
+	{Term: "-bm", Text: "Read a message from standard input and send it: what is done without -b."},
+	{Term: "-bp", Text: "List the queue, as mailq(1)."},
+	{Term: "-bi, -I", Text: "Rebuild the alias tables, as newaliases(1)."},
+	{Term: "-bh, -bH", Text: "Accepted: there is no host status."},
+	{Term: "-C config_dir", Text: "Directory of main.cf, or a file in it."},
+	{Term: "-f sender, -r sender", Text: "The envelope sender; else the caller's login name. Empty or <> for none."},
+	{Term: "-F name", Text: "The sender's full name, for a From: header that is missing."},
+	{Term: "-i, -oi", Text: "A line with a dot alone does not end the message."},
+	{Term: "-t", Text: "Take the recipients from To:, Cc: and Bcc:, besides those of the command line. Bcc: is removed."},
+	{Term: "-B type", Text: "The body is 7BIT or 8BITMIME."},
+	{Term: "-N when", Text: "Of what to tell the sender: never, or success, failure, delay with commas between (RFC 3461)."},
+	{Term: "-R what", Text: "What of the message a notice returns: full or hdrs."},
+	{Term: "-V id", Text: "The envelope id that notices mention."},
+	{Term: "-q", Text: "Try all deferred mail now."},
+	{Term: "-qIid", Text: "Try this message now."},
+	{Term: "-v", Text: "Accepted for compatibility."},
+	{Term: "-A c, -c, -e mode, -G, -h hops, -L label, -m, -n, -o option, -O option=value, -p protocol, -U, -x, -X file", Text: "Accepted for compatibility, without effect where Postfix has none."},
+}
+
+// Manual is the command's manual page.
+func Manual() manual.Page {
+	return manual.Page{Name: "sendmail", Section: 1, Aliases: []string{"mailq", "newaliases"}, Summary: "submit mail, list the queue, rebuild aliases",
+		Synopsis: []string{"[option ...] [recipient ...]", "mailq [-C config_dir]", "newaliases [-C config_dir]"},
+		Text: `sendmail reads a message from standard input, up to its end or a line with a dot alone, and puts it into the queue by postdrop(1), whether the mail system runs or not. When it ends with 0, the message is on the disk.
+
+mailq lists the queue, as postqueue(1) -p. newaliases rebuilds the tables of alias_database.`,
+		Options: optionHelp,
+		More: []manual.Section{{Title: "Exit status", Text: "As in sysexits(3): 0 sent, 64 wrong usage, 65 wrong data, 66 no input, 69 not available, 75 try again later, 77 not allowed."},
+			{Title: "Environment", Items: []manual.Item{{Term: "MAIL_CONFIG", Text: "Directory of main.cf."}}}},
+		See: []string{"postdrop(1)", "postqueue(1)", "aliases(5)", "postconf(5)"}}
+}
