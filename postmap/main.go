@@ -96,12 +96,15 @@ Types hash, btree, lmdb, cdb, dbm and sdbm all mean file.cdb. -q and -s take eve
 main.cf does. Exit code 1: -q or -d found nothing, or an error.
 `
 
+// letters are those of Postfix's command.
+const letters = "Nbc:d:fhimnopq:rsuvwFU"
+
 func (c *command) run(args []string) error {
 	if len(args) == 1 && args[0] == "--help" {
 		_, err := fmt.Fprintf(c.out, help, c.name)
 		return err
 	}
-	opts, names, err := getopt.Parse(args, "Nbc:d:fhimnopq:rsuvwFU")
+	opts, names, err := getopt.Parse(args, letters)
 	for _, o := range opts {
 		switch o.Letter {
 		case 'c':

@@ -29,6 +29,9 @@ It runs as ` + "`postrider`" + `, the owner of the queue (` + "`mail_owner`" + `
 	{"smtp", "SMTP client", `smtp looks up where mail goes and sends it by SMTP. The content comes with each delivery: smtp sees the messages that it was given and no others.
 
 It runs as ` + "`postrider-out`" + `.`, []string{"qmgr(8)", "postconf(5)"}},
+	{"lmtp", "LMTP client", `lmtp sends mail by LMTP, as smtp(8) does by SMTP, commonly to a mailbox server on this machine: over TCP, or over a Unix socket when the next hop is ` + "`unix:/path`" + `. It is a process of its own beside smtp(8).
+
+It runs as ` + "`postrider-out`" + `.`, []string{"smtp(8)", "qmgr(8)", "postconf(5)"}},
 	{"local", "delivery on this machine", `local expands aliases(5) and delivers to users of the machine. Everything that a user or a message controls is done by a helper that is started under
 the recipient's user id; local itself keeps of root only the rights to do that.`, []string{"aliases(5)", "newaliases(1)"}},
 	{"bounce", "reports to senders", `bounce writes what senders are told of their mail: that it could not be delivered, is late, or arrived (RFC 3464). Reports enter the queue by cleanup(8).

@@ -40,7 +40,7 @@ func TestComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"postrider(1)", "mailq(1)", "newaliases(1)", "main.cf(5)", "master.cf(5)", "aliases(5)"}
+	want := []string{"postrider(1)", "mailq(1)", "newaliases(1)", "main.cf(5)", "master.cf(5)", "aliases(5)", "postalias(1)"}
 	for _, c := range commands {
 		if c.Name() != "master" {
 			want = append(want, c.Name()+"(1)")
@@ -100,6 +100,7 @@ func TestComplete(t *testing.T) {
 func TestReads(t *testing.T) {
 	for daemon, names := range map[string][]string{
 		"smtp":  {"smtp_helo_timeout", "smtp_mx_address_limit"},
+		"lmtp":  {"lmtp_lhlo_timeout", "lmtp_mx_address_limit"},
 		"smtpd": {"smtpd_banner", "smtpd_hard_error_limit", "message_size_limit"},
 		"qmgr":  {"minimal_backoff_time", "default_destination_concurrency_limit", "transport_maps"},
 		"local": {"alias_maps", "home_mailbox"},

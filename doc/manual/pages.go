@@ -11,6 +11,7 @@ import (
 	"postrider/postcat"
 	"postrider/postconf"
 	"postrider/postdrop"
+	"postrider/postmap"
 	"postrider/postqueue"
 	"postrider/postsuper"
 	"postrider/sendmail"
@@ -20,7 +21,7 @@ import (
 // pages are all manual pages; root is the top of the source, in which daemons are
 // searched for the parameters that they read.
 func pages(root string) ([]manual.Page, error) {
-	all := []manual.Page{master.Manual(), postcat.Manual(), postconf.Manual(), postdrop.Manual(),
+	all := []manual.Page{master.Manual(), postcat.Manual(), postconf.Manual(), postdrop.Manual(), postmap.Manual(),
 		postqueue.Manual(), postsuper.Manual(), sendmail.Manual(), ledger.Manual()}
 	for i := range all {
 		if err := options(&all[i]); err != nil {

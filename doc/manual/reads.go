@@ -15,7 +15,8 @@ import (
 
 // reads returns the names of the parameters that a program's code mentions: in its own
 // folder, and in the packages of lib/ that it imports, theirs too. Parameters that every
-// program takes part in by lib/config itself are not counted.
+// program takes part in by lib/config itself are not counted. smtp and lmtp, which are one
+// program, name theirs without the first part.
 func reads(root, program string) ([]string, error) {
 	suffixes := map[string]string{}
 	for _, p := range config.Params() {
@@ -25,6 +26,10 @@ func reads(root, program string) ([]string, error) {
 	}
 	found := map[string]bool{}
 	seen := map[string]bool{"lib/config": true}
+	folder := program
+	if program == "lmtp" {
+		folder = "smtp"
+	}
 	var visit func(dir string) error
 	visit = func(dir string) error {
 		if seen[dir] {
@@ -52,6 +57,11 @@ func reads(root, program string) ([]string, error) {
 				if name, ok := suffixes[s]; ok {
 					s = name
 				}
+				if dir == "smtp" {
+					if _, ok := config.Lookup(program + "_" + s); ok {
+						s = program + "_" + s
+					}
+				}
 				if p, ok := config.Lookup(s); ok && p.Support == config.Supported {
 					found[s] = true
 				}
@@ -67,7 +77,7 @@ func reads(root, program string) ([]string, error) {
 		}
 		return nil
 	}
-	if err := visit(program); err != nil {
+	if err := visit(folder); err != nil {
 		return nil, err
 	}
 	var names []string
