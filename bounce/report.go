@@ -131,7 +131,7 @@ func (rep *report) status(l *lines) {
 	rep.part(l, "Delivery report", "message/"+rep.statusType(), r.UTF8)
 	l.line("Reporting-MTA: dns; " + rep.set.hostname)
 	if r.EnvID != "" {
-		l.field("Original-Envelope-Id", unxtext(r.EnvID))
+		l.field("Original-Envelope-Id", plain(r.EnvID))
 	}
 	l.field("X-Postfix-Queue-ID", string(r.Queue))
 	if r.Sender != "" {
@@ -151,7 +151,7 @@ func (rep *report) recipient(l *lines, rc *proto.DeliverRecipient) {
 	l.field("Final-Recipient", l.address(rc.Address))
 	switch {
 	case rc.ORCPT != "":
-		l.field("Original-Recipient", unxtext(rc.ORCPT))
+		l.field("Original-Recipient", plain(rc.ORCPT))
 	case rc.Original != "":
 		l.field("Original-Recipient", l.address(rc.Original))
 	}
@@ -180,6 +180,12 @@ func (rep *report) action(st *mail.Status) string {
 		return "relayed" // to one that says nothing of its own reports
 	}
 	return "delivered"
+}
+
+// plain decodes a parameter that came as xtext (RFC 3461, 4).
+func plain(xtext string) string {
+	text, _ := mail.Unxtext(xtext)
+	return text
 }
 
 // code is the status code to report: mail that failed because its time was up has

@@ -115,33 +115,3 @@ func (l *lines) clean(s string) string {
 	}
 	return b.String()
 }
-
-// unxtext undoes the xtext encoding of RFC 3461, 4; what is no xtext stays.
-func unxtext(s string) string {
-	if strings.IndexByte(s, '+') < 0 {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '+' && i+2 < len(s) {
-			if h, l := unhex(s[i+1]), unhex(s[i+2]); h >= 0 && l >= 0 {
-				b.WriteByte(byte(h<<4 | l))
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
-// unhex reads a digit of xtext, whose letters are in upper case.
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
-}

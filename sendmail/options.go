@@ -112,7 +112,7 @@ func (o *options) take(letter byte, arg string) error {
 			return fail(sysexits.Usage, "-R wants full or hdrs, not %q", arg)
 		}
 	case 'V':
-		if o.envID = xtext(arg); len(o.envID) > 100 {
+		if o.envID = string(mail.AppendXtext(nil, arg)); len(o.envID) > 100 {
 			return fail(sysexits.Usage, "-V: the envelope id is longer than 100 characters")
 		}
 	case 'X':
@@ -158,38 +158,12 @@ func (o *options) takeQueue(arg string) error {
 }
 
 func (o *options) takeNotify(arg string) error {
-	for _, w := range strings.Split(strings.ToLower(arg), ",") {
-		switch w {
-		case "never":
-			o.notify |= mail.NotifyNever
-		case "success":
-			o.notify |= mail.NotifySuccess
-		case "failure":
-			o.notify |= mail.NotifyFailure
-		case "delay":
-			o.notify |= mail.NotifyDelay
-		default:
-			return fail(sysexits.Usage, "-N wants never, or success, failure and delay with commas between, not %q", arg)
-		}
+	n, ok := mail.ParseNotify(arg)
+	if !ok {
+		return fail(sysexits.Usage, "-N wants never, or success, failure and delay with commas between, not %q", arg)
 	}
-	if o.notify&mail.NotifyNever != 0 && o.notify != mail.NotifyNever {
-		return fail(sysexits.Usage, "-N: never cannot be combined")
-	}
+	o.notify = n
 	return nil
-}
-
-// xtext encodes per RFC 3461, section 4.
-func xtext(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '+' || c == '=' {
-			b.Write([]byte{'+', hex[c>>4], hex[c&15]})
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }
 
 // from is the envelope sender: -f, which may be empty and may have a phrase, or the

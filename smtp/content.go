@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postrider/lib/agent"
+	"postrider/lib/mail"
 	"postrider/lib/wire"
 )
 
@@ -284,7 +285,7 @@ func (d *delivery) appendRcpt(b []byte, s *session, i int) []byte {
 		case r.ORCPT != "":
 			b = appendParameter(b, " ORCPT=", r.ORCPT)
 		case r.Original != "":
-			b = appendXtext(append(b, " ORCPT=rfc822;"...), string(r.Original))
+			b = mail.AppendXtext(append(b, " ORCPT=rfc822;"...), string(r.Original))
 		}
 	}
 	return append(b, '\r', '\n')

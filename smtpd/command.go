@@ -221,13 +221,13 @@ func (f *front) rcpt(arg []byte) reply {
 	switch {
 	case !ok:
 		return reply{501, "5.5.4", "Syntax: RCPT TO:<address>"}
-	case len(params) > 0:
-		word, _ := cutWord(params)
-		return unsupported(word)
 	case len(p.text) == 0:
 		return reply{501, "5.1.3", "Bad recipient address syntax"}
 	case !p.ascii && !f.tx.env.UTF8:
 		return reply{553, "5.6.7", "Must declare SMTPUTF8 to send unicode address"}
+	}
+	if r := f.rcptParams.parse(params); r.code != 0 {
+		return r
 	}
 	f.line = f.line[:0]
 	f.givePath("RCPT TO:<", p)

@@ -24,7 +24,7 @@ import (
 //	E:                  the server closes the connection
 //	N:                  the client goes away, and comes anew
 //	M: "content"        the next message that cleanup got, without our Received: header
-//	F: <from> <to> ...  its sender and recipients
+//	F: <from> <to> ...  its sender and recipients, with what was said of reports
 //	L: text             the log has it; ID stands for a queue id
 func TestDialogs(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -130,9 +130,9 @@ func dialog(t *testing.T, name, text string) {
 				t.Fatalf("%s: content %q\nwant %q", at, got, want)
 			}
 		case kind == "F":
-			got := "<" + message.Envelope.Sender.External() + ">"
+			got := "<" + message.Envelope.Sender.External() + ">" + given("RET", message.Envelope.Ret) + given("ENVID", message.Envelope.EnvID)
 			for _, rcpt := range message.Envelope.Recipients {
-				got += " <" + rcpt.Address.External() + ">"
+				got += " <" + rcpt.Address.External() + ">" + given("NOTIFY", rcpt.Notify.String()) + given("ORCPT", rcpt.ORCPT)
 			}
 			if got != arg {
 				t.Fatalf("%s: envelope %s\nwant %s", at, got, arg)
@@ -152,6 +152,13 @@ func dialog(t *testing.T, name, text string) {
 	if n := len(i.cleanup.Messages()); seen < n && strings.Contains(text, "\nM: ") {
 		t.Fatalf("%s: cleanup got %d messages, %d were expected", name, n, seen)
 	}
+}
+
+func given(name, value string) string {
+	if value == "" {
+		return ""
+	}
+	return " " + name + "=" + value
 }
 
 func isTimeout(err error) bool {

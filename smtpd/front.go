@@ -32,15 +32,16 @@ type front struct {
 	slot    int
 	crowd   int // sessions of this client when it came
 
-	hand    []byte // what the engine has still to read
-	line    []byte // what hand was made in
-	verb    verb   // the command that the engine has in hand
-	greeted bool
-	unasked bool  // the engine's next reply is to a HELO that nobody sent
-	answer  reply // the reply to verb, when it is not the usual one
-	path    path
-	params  mailParams
-	tx      *transaction // nil: no MAIL, or it is over
+	hand       []byte // what the engine has still to read
+	line       []byte // what hand was made in
+	verb       verb   // the command that the engine has in hand
+	greeted    bool
+	unasked    bool  // the engine's next reply is to a HELO that nobody sent
+	answer     reply // the reply to verb, when it is not the usual one
+	path       path
+	params     mailParams   // of the last MAIL
+	rcptParams rcptParams   // of the last RCPT
+	tx         *transaction // nil: no MAIL, or it is over
 
 	where  string // the last command, for the log
 	counts [verbs]struct{ ok, total int }

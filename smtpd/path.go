@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"postrider/lib/mail"
@@ -82,11 +83,13 @@ func cutPath(arg []byte, strict bool) (p path, params []byte, ok bool) {
 // one. The transaction takes it off again.
 const bareDomain = "@bare"
 
-// mailParams are the parameters of MAIL. DSN and AUTH are not announced and not taken.
+// mailParams are the parameters of MAIL. AUTH is not taken.
 type mailParams struct {
 	size int64
 	body mail.Body
 	utf8 bool
+
+	envID, ret string // RFC 3461
 }
 
 // parse reads the parameters (RFC 5321, 4.1.1.11). The reply is zero when they are good.
@@ -109,6 +112,47 @@ func (m *mailParams) parse(params []byte) reply {
 			m.body = mail.Body7Bit
 		case !has && fold(key, "SMTPUTF8"): // RFC 6531
 			m.utf8 = true
+		case has && fold(key, "RET"): // RFC 3461, 4.3
+			if m.ret != "" || !fold(value, "FULL") && !fold(value, "HDRS") {
+				return reply{501, "5.5.4", "Bad RET parameter syntax"}
+			}
+			m.ret = strings.ToUpper(string(value))
+		case has && fold(key, "ENVID"): // 4.4
+			if _, ok := mail.Unxtext(string(value)); !ok || m.envID != "" || len(value) == 0 {
+				return reply{501, "5.5.4", "Bad ENVID parameter syntax"}
+			}
+			m.envID = string(value)
+		default:
+			return unsupported(word)
+		}
+	}
+	return reply{}
+}
+
+// rcptParams are the parameters of RCPT (RFC 3461).
+type rcptParams struct {
+	notify mail.Notify
+	orcpt  string
+}
+
+func (r *rcptParams) parse(params []byte) reply {
+	*r = rcptParams{}
+	for len(params) > 0 {
+		var word []byte
+		word, params = cutWord(params)
+		key, value, has := bytes.Cut(word, []byte{'='})
+		switch {
+		case has && fold(key, "NOTIFY"): // 4.1
+			n, ok := mail.ParseNotify(string(value))
+			if !ok || r.notify != 0 {
+				return reply{501, "5.5.4", "Error: Bad NOTIFY parameter syntax"}
+			}
+			r.notify = n
+		case has && fold(key, "ORCPT"): // 4.2
+			if r.orcpt != "" || !mail.ParseORCPT(string(value)) {
+				return reply{501, "5.5.4", "Error: Bad ORCPT parameter syntax"}
+			}
+			r.orcpt = string(value)
 		default:
 			return unsupported(word)
 		}

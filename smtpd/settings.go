@@ -73,6 +73,6 @@ func newSettings(cfg *config.Config, open table.Opener, log *maillog.Logger) *se
 	if !s.noVrfy {
 		s.ehlo += "\nVRFY"
 	}
-	s.ehlo += "\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8"
+	s.ehlo += "\nENHANCEDSTATUSCODES\n8BITMIME\nDSN\nSMTPUTF8"
 	return s
 }

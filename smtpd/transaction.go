@@ -46,6 +46,8 @@ func (s transactions) Mail(from string, _ *smtp.MailOptions) error {
 		Client:  f.client,
 		Body:    f.params.body,
 		UTF8:    f.params.utf8,
+		EnvID:   f.params.envID,
+		Ret:     f.params.ret,
 	}}
 	tx.env.Recipients = tx.first[:0]
 	f.tx = tx
@@ -73,7 +75,7 @@ func (s transactions) Rcpt(to string, _ *smtp.RcptOptions) error {
 		}
 		return f.deny(r)
 	}
-	r := mail.Recipient{Address: rcpt}
+	r := mail.Recipient{Address: rcpt, Notify: f.rcptParams.notify, ORCPT: f.rcptParams.orcpt}
 	if f.path.bare {
 		r.Original = rcpt
 		r.Address = f.set.access.resolver.Rewrite(rcpt)
