@@ -47,31 +47,24 @@ func (m *manager) next() bool {
 	if m.nextRung() {
 		return true
 	}
-	for range 2 {
-		if m.turns++; m.turns%2 == 0 {
-			if in, from, more := m.unpark(); more {
-				if in != nil {
-					m.consider(source(in), in, from)
-				}
-				return true
-			}
-			continue
-		}
-		// A look that only parks is a turn, too: a million that are due for a full
-		// destination must not come before what is new.
-		m.freshNext = !m.freshNext
-		if m.freshNext && m.nextFresh() || m.nextDeferred() || m.nextFresh() {
-			return true
-		}
-	}
-	return false
+	return m.intake.Look(m)
 }
 
-func source(in *spool.Message) sched.Source {
-	if in.Deferred() {
-		return sched.Deferred
+// Parked looks at the parked message whose turn it is (sched.Queues).
+func (m *manager) Parked() bool {
+	in, from, more := m.unpark()
+	if in != nil {
+		m.consider(in, from)
 	}
-	return sched.Incoming
+	return more
+}
+
+// Next looks at the next message of a queue (sched.Queues).
+func (m *manager) Next(from sched.Source) bool {
+	if from == sched.Incoming {
+		return m.nextFresh()
+	}
+	return m.nextDeferred()
 }
 
 // nextFresh looks at the next new message.
@@ -81,7 +74,7 @@ func (m *manager) nextFresh() bool {
 	}
 	in := m.fresh.pop()
 	if in != nil {
-		m.consider(source(in), in, sched.Parking{})
+		m.consider(in, sched.Parking{})
 	}
 	return in != nil
 }
@@ -110,7 +103,7 @@ func (m *manager) nextDeferred() bool {
 	in := m.due[0]
 	m.due[0] = nil
 	m.due = m.due[1:]
-	m.consider(sched.Deferred, in, sched.Parking{})
+	m.consider(in, sched.Parking{})
 	return true
 }
 
@@ -153,13 +146,13 @@ func (m *manager) spill() {
 
 // consider admits a message, or parks it when its destinations are full. It was the
 // first of the list from, if that is one.
-func (m *manager) consider(src sched.Source, in *spool.Message, from sched.Parking) {
+func (m *manager) consider(in *spool.Message, from sched.Parking) {
 	m.records.reading(ofMessage, in.Ref)
-	m.weigh(src, in, from)
+	m.weigh(in, from)
 	m.records.reading("", slot.Ref{})
 }
 
-func (m *manager) weigh(src sched.Source, in *spool.Message, from sched.Parking) {
+func (m *manager) weigh(in *spool.Message, from sched.Parking) {
 	if m.deleted[in.Ref] {
 		delete(m.deleted, in.Ref)
 		m.spool.Finish(in)
@@ -183,7 +176,7 @@ func (m *manager) weigh(src sched.Source, in *spool.Message, from sched.Parking)
 			return
 		}
 	}
-	m.admit(src, msg)
+	m.admit(msg)
 }
 
 // mustWait says whether nothing of a message may be admitted now, since all its
@@ -256,7 +249,7 @@ func sameHop(a, b sched.Recipient) bool {
 }
 
 // admit takes a message into the active queue.
-func (m *manager) admit(src sched.Source, msg *message) {
+func (m *manager) admit(msg *message) {
 	m.enter(msg)
 	env := msg.Envelope
 	m.lines.active = maillog.QueueActive{Queue: env.ID, From: env.Sender, Size: env.Size, Recipients: len(env.Recipients) - msg.State.Done.Len()}
@@ -267,7 +260,7 @@ func (m *manager) admit(src sched.Source, msg *message) {
 	}
 	m.applyEarly(msg)
 	m.applyForeign(msg)
-	m.schedule(src, msg)
+	m.schedule(msg)
 	if err := m.records.fine(msg.Ref); err != nil {
 		m.log.Warnf("%v", err)
 	}
@@ -287,19 +280,19 @@ func (m *manager) enter(msg *message) {
 
 // schedule resolves the recipients that are to be tried and gives them to the
 // scheduler. Those whose fate is known without an agent have it at once.
-func (m *manager) schedule(src sched.Source, msg *message) {
-	if m.wished(src, msg) {
+func (m *manager) schedule(msg *message) {
+	if m.wished(msg) {
 		return
 	}
 	msg.next = 0
 	flush := m.bumped[msg.Ref]
 	delete(m.bumped, msg.Ref)
-	m.slice(src, msg, flush)
+	m.slice(msg, flush)
 }
 
 // slice gives the scheduler the next recipients that are to be tried, of a large message
 // some at a time. Those whose fate is known without an agent have it at once.
-func (m *manager) slice(src sched.Source, msg *message, flush bool) {
+func (m *manager) slice(msg *message, flush bool) {
 	all := m.given[:0]
 	known, from := msg.known, msg.from
 	msg.known, msg.from = nil, sched.Parking{}
@@ -330,7 +323,7 @@ func (m *manager) slice(src sched.Source, msg *message, flush bool) {
 		}
 	}
 	expire, notice := m.times(msg.State.Since, msg.Envelope.Sender == "", msg.warning || msg.State.Notices > 0)
-	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: src, Flush: flush, Recipients: all, Expire: expire, Notice: notice,
+	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Flush: flush, Recipients: all, Expire: expire, Notice: notice,
 		More: msg.next < len(msg.rcpts)})
 	if m.given = all; cap(all) > givenMax {
 		m.given = nil

@@ -32,7 +32,7 @@ func (m *manager) conclude(msg *message) {
 		return
 	}
 	if (msg.count(trying) > 0 || m.mayRequeue(msg)) && !m.stopping && !m.spool.IsHeld(msg.Ref) {
-		m.schedule(sched.Deferred, msg) // withdrawn by a reload: routed anew
+		m.schedule(msg) // withdrawn by a reload: routed anew
 		return
 	}
 	if msg.count(replaced)+msg.count(foreign)+msg.aside > 0 {
@@ -140,12 +140,12 @@ func (m *manager) report(msg *message, kind string, numbers []uint32) {
 		r, st := &msg.Envelope.Recipients[n], msg.rcpts[n].status
 		size += len(r.Address) + len(r.Original) + len(r.ORCPT) + len(st.Text) + len(st.Diag) + len(st.RemoteMTA) + 64
 		if size > frameMax && len(rs) > 0 {
-			m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: sched.Deferred, Beside: true, Recipients: rs})
+			m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: rs})
 			rs, size = rs[:0], 0
 		}
 		rs = append(rs, sched.Recipient{Index: n, Transport: bounceService, NextHop: kind})
 	}
-	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: sched.Deferred, Beside: true, Recipients: rs})
+	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: rs})
 }
 
 // reported takes bounce's answer for one recipient.

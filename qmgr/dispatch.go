@@ -62,7 +62,7 @@ func (m *manager) dispatch() {
 		case sched.Suspend:
 			m.suspend(msg, a)
 		case sched.Refill:
-			m.slice(sched.Deferred, msg, false)
+			m.slice(msg, false)
 		case sched.Expire:
 			m.expired(msg, a.Recipients)
 		case sched.Notice:

@@ -131,7 +131,7 @@ func (m *manager) nextRung() bool {
 		return false
 	case in == nil:
 	case m.deleted[in.Ref] || m.spool.IsHeld(in.Ref):
-		m.consider(source(in), in, sched.Parking{})
+		m.consider(in, sched.Parking{})
 	default:
 		m.overdue(in)
 	}
@@ -154,7 +154,7 @@ func (m *manager) overdue(in *spool.Message) {
 		r.mayFail = status == nil && m.machine.MayExpire(m.machine.Key(to))
 	}
 	m.enter(msg)
-	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Source: source(in)})
+	m.machine.Admit(m.now(), sched.Message{ID: msg.id})
 }
 
 // expired takes recipients back whose time is up and that waited in the scheduler.

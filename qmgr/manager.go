@@ -51,9 +51,8 @@ type manager struct {
 	lastID    sched.MsgID
 	fresh     fifo // tailed, and not yet looked at
 	parking   parking
-	steps     int               // of the wall clock that the scheduler knows of
-	turns     int               // of next
-	freshNext bool              // it looked at what is new before what is due
+	steps     int // of the wall clock that the scheduler knows of
+	intake    sched.Intake
 	large     int               // recipients of messages in memory that come in slices
 	fromAgain bool              // the last parked message was of parking.again
 	due       []*spool.Message  // read from the wheel, and not yet admitted

@@ -29,8 +29,8 @@ const (
 
 // wished does what an operator asked for instead of an attempt (postsuper -e, -f,
 // -r). It reports whether he did; the message comes back to conclude.
-func (m *manager) wished(src sched.Source, msg *message) bool {
-	in := sched.Message{ID: msg.id, Source: src}
+func (m *manager) wished(msg *message) bool {
+	in := sched.Message{ID: msg.id}
 	switch {
 	case m.mayRequeue(msg):
 		msg.requeued = true

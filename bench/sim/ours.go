@@ -15,16 +15,12 @@ type ours struct {
 	names []string
 	rs    []sched.Recipient
 	now   sched.Time
-	turns int
+	from  intake
 
-	parked map[sched.Parking][]parked
+	intake sched.Intake
+
+	parked map[sched.Parking][]*message
 	sliced map[uint32]*message // those of which more is to be admitted
-}
-
-// parked is a message in a list of parked ones.
-type parked struct {
-	m        *message
-	deferred bool
 }
 
 const transport = "smtp"
@@ -33,41 +29,48 @@ func newOurs(seed uint64) maker {
 	return func(l limits) (scheduler, deferredQueue) {
 		one, _ := sched.ParseFeedback("1")
 		r := sched.Retry{MinBackoff: l.minBackoff, MaxBackoff: l.maxBackoff, Seed: seed}
-		return &ours{parked: map[sched.Parking][]parked{}, sliced: map[uint32]*message{}, m: sched.New(sched.Config{ActiveLimit: l.active, RecipientLimit: max(l.active, recipientLimit), Retry: r,
+		return &ours{parked: map[sched.Parking][]*message{}, sliced: map[uint32]*message{}, m: sched.New(sched.Config{ActiveLimit: l.active, RecipientLimit: max(l.active, recipientLimit), Retry: r,
 			Transports: map[string]sched.Transport{transport: {Slots: l.slots, InitialConcurrency: l.initial,
 				ConcurrencyLimit: l.window, RecipientLimit: l.perDelivery, PositiveFeedback: one, NegativeFeedback: one,
 				CohortLimit: 1, RetryTime: time.Minute, UnprovenShare: 50}}})}, &byTime{retry: r}
 	}
 }
 
-// take looks at one message: of what is parked and of what is new or due, in turn.
+// take looks at one message, whose turn it is by the rule of qmgr.
 func (o *ours) take(now sched.Time, from intake) bool {
-	for range 2 {
-		if o.turns++; o.turns%2 == 0 {
-			if key, ok := o.m.Unpark(); ok {
-				x := o.parked[key][0]
-				if o.parked[key] = o.parked[key][1:]; len(o.parked[key]) == 0 {
-					delete(o.parked, key)
-				}
-				o.m.Unparked(key, 1)
-				o.consider(now, x, key)
-				return true
-			}
-			continue
-		}
-		if m, deferred := from.either(o.m.Prefer() == sched.Deferred); m != nil {
-			o.consider(now, parked{m, deferred}, sched.Parking{})
-			return true
-		}
+	o.now, o.from = now, from
+	return o.intake.Look(o)
+}
+
+// Parked looks at what was parked (sched.Queues).
+func (o *ours) Parked() bool {
+	key, ok := o.m.Unpark()
+	if !ok {
+		return false
 	}
-	return false
+	m := o.parked[key][0]
+	if o.parked[key] = o.parked[key][1:]; len(o.parked[key]) == 0 {
+		delete(o.parked, key)
+	}
+	o.m.Unparked(key, 1)
+	o.consider(o.now, m, key)
+	return true
+}
+
+// Next looks at what is new or due (sched.Queues).
+func (o *ours) Next(queue sched.Source) bool {
+	m := o.from.queued(queue == sched.Deferred)
+	if m != nil {
+		o.consider(o.now, m, sched.Parking{})
+	}
+	return m != nil
 }
 
 // consider admits a message, or parks it when all its destinations are full; it
 // was the first of the list from, if that is one. Recipients whose destination is
 // full wait for the message's next pass.
-func (o *ours) consider(now sched.Time, x parked, from sched.Parking) {
-	m, todo := x.m, x.m.todo[:0]
+func (o *ours) consider(now sched.Time, m *message, from sched.Parking) {
+	todo := m.todo[:0]
 	var first sched.Recipient
 	for i, r := range m.todo {
 		if i >= o.m.Slice() { // of a large message only so many are looked at
@@ -84,12 +87,12 @@ func (o *ours) consider(now sched.Time, x parked, from sched.Parking) {
 	if len(todo) == 0 {
 		m.todo, m.rest = m.rest, nil
 		key := o.m.Parking(first)
-		o.parked[key] = append(o.parked[key], x)
+		o.parked[key] = append(o.parked[key], m)
 		o.m.Park(now, key, first)
 		return
 	}
 	m.todo = todo
-	o.admit(now, m, x.deferred)
+	o.admit(now, m)
 }
 
 func (o *ours) recipient(m *message, r uint32) sched.Recipient {
@@ -101,7 +104,7 @@ func (o *ours) recipient(m *message, r uint32) sched.Recipient {
 }
 
 // admit gives a large message in slices.
-func (o *ours) admit(now sched.Time, m *message, deferred bool) {
+func (o *ours) admit(now sched.Time, m *message) {
 	o.now, o.rs = now, o.rs[:0]
 	todo := m.todo[:min(o.m.Slice(), len(m.todo))]
 	if m.todo = m.todo[len(todo):]; len(m.todo) > 0 {
@@ -112,11 +115,7 @@ func (o *ours) admit(now sched.Time, m *message, deferred bool) {
 	for _, r := range todo {
 		o.rs = append(o.rs, o.recipient(m, r))
 	}
-	in := sched.Message{ID: sched.MsgID(m.id), Recipients: o.rs, More: len(m.todo) > 0}
-	if deferred {
-		in.Source = sched.Deferred
-	}
-	o.m.Admit(now, in)
+	o.m.Admit(now, sched.Message{ID: sched.MsgID(m.id), Recipients: o.rs, More: len(m.todo) > 0})
 }
 
 func (o *ours) result(now sched.Time, entry uint64, ok bool) {
@@ -127,7 +126,7 @@ func (o *ours) result(now sched.Time, entry uint64, ok bool) {
 func (o *ours) next() (action, bool) {
 	a, ok := o.m.Next()
 	if a.Kind == sched.Refill {
-		o.admit(o.now, o.sliced[uint32(a.Msg)], false)
+		o.admit(o.now, o.sliced[uint32(a.Msg)])
 		return o.next()
 	}
 	return action{entry: uint64(a.Entry), msg: uint32(a.Msg), recipients: a.Recipients, suspend: a.Kind == sched.Suspend}, ok

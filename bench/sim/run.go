@@ -52,6 +52,8 @@ type intake interface {
 	// either returns the next message of the preferred queue, or else of the
 	// other, and which it was; nil when there is none.
 	either(preferDeferred bool) (m *message, deferred bool)
+	// queued returns the next message of one queue, nil when there is none.
+	queued(deferred bool) *message
 }
 
 // deferredQueue is where mail waits for its next attempt.

@@ -33,6 +33,9 @@ const (
 	// Notice says that the time has come that Message.Notice names, and that
 	// Recipients of Msg wait. They go on waiting.
 	Notice
+	// Postpone gives Recipients of Msg back without an attempt, because Window is shut:
+	// until Until, 0 when it never opens.
+	Postpone
 	// Resolve asks to look up the addresses of NextHop, by the program of Transport.
 	// Resolved ends it, for the list of Transport and Name.
 	Resolve
@@ -48,8 +51,11 @@ type Action struct {
 	Name       string      // Resolve
 	Transport  string      // all but MessageDone and Refill
 	NextHop    string      // the same
+	Source     string      // Deliver: the egress source, or ""
 	Recipients []uint32    // the same
 	Reason     mail.Status // Suspend; its class is Deferred
+	Window     string      // Postpone
+	Until      Time        // Postpone
 	// Remembered: Suspend, because the destination is known to be dead from before
 	// a restart, and was not tried since.
 	Remembered bool

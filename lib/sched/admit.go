@@ -25,8 +25,7 @@ func (s Source) String() string {
 
 // Message is what the scheduler needs to know of one.
 type Message struct {
-	ID     MsgID
-	Source Source
+	ID MsgID
 	// Flush revives the destinations and transports of this message first
 	// (postqueue -i).
 	Flush bool
@@ -60,6 +59,11 @@ type Recipient struct {
 	// User is the local part without its extension. It counts only where the
 	// transport's RecipientLimit is 1: then user@nexthop is the destination.
 	User string
+	// Source is the name of the egress source that Choose gave, or "". It makes a
+	// destination of its own.
+	Source string
+	// Terms are what a policy says of it, nil without one.
+	Terms *Terms
 }
 
 // message is an active message: its entries that wait or are in hand.
@@ -81,19 +85,24 @@ type entry struct {
 	id         EntryID
 	msg        *message
 	dest       *dest
+	flow       *flow
+	terms      *Terms
 	recipients []uint32
 	lane       int
 	withdrawn  bool        // in hand, and not to wait again
-	leads      bool        // its message is counted with it in dest
+	leads      bool        // its message is counted with it in its flow
 	leadsAll   bool        // and in the transport
-	turn       node[entry] // in the lane
+	leadsClass bool        // and in the class
+	turn       node[entry] // in the lane of the flow
 	place      node[entry] // in the message
 }
 
-// place says where one recipient of an Admit goes, by the order in which the
-// destinations appeared.
+// place says where one recipient of an Admit goes, by the order in which the flows
+// appeared. That of a dead destination has no flow.
 type place struct {
 	dest  *dest
+	flow  *flow
+	terms *Terms
 	order int
 	index uint32
 }
@@ -106,9 +115,6 @@ func (m *Machine) Room() int {
 	}
 	return max(m.cfg.ActiveLimit-len(m.messages), 0)
 }
-
-// Prefer returns which queue is to give the next message when both have some.
-func (m *Machine) Prefer() Source { return m.prefer }
 
 // Admit is the event that a message enters the active queue. The caller asks
 // Room first. An id that is active already gets further recipients. Recipients
@@ -129,8 +135,8 @@ func (m *Machine) Admit(now Time, in Message) {
 	}
 	indices := m.group(in)
 	for first, end := 0, 0; first < len(m.groups); first = end {
-		d := m.groups[first].dest
-		for end < len(m.groups) && m.groups[end].dest == d {
+		d, f := m.groups[first].dest, m.groups[first].flow
+		for end < len(m.groups) && m.groups[end].dest == d && m.groups[end].flow == f {
 			end++
 		}
 		all := indices[first:end:end]
@@ -145,22 +151,17 @@ func (m *Machine) Admit(now Time, in Message) {
 		}
 		leads := true
 		for chunk := range slices.Chunk(all, limit) {
-			m.wait(msg, d, chunk, leads)
+			m.wait(msg, f, m.groups[first].terms, chunk, leads)
 			leads = false
 		}
 		m.settle(d.trans)
 	}
 	clear(m.groups)
 	m.finish(msg)
-
-	m.prefer = Deferred
-	if in.Source == Deferred {
-		m.prefer = Incoming
-	}
 }
 
 // group fills m.groups with the recipients that have a transport, ordered by
-// destination and then as they came, and returns their indices in that order.
+// flow and then as they came, and returns their indices in that order.
 // It also counts each transport's share, from which the lane follows.
 func (m *Machine) group(in Message) []uint32 {
 	m.groups = m.groups[:0]
@@ -183,18 +184,27 @@ func (m *Machine) group(in Message) []uint32 {
 		if d.dead && in.Flush {
 			m.revive(d, t.initial())
 		}
-		if d.admission != m.admission {
-			d.admission, d.order, d.share = m.admission, order, 0
-			order++
-		}
 		if t.admission != m.admission {
 			t.admission, t.share = m.admission, 0
 		}
-		if d.share == 0 || t.RecipientLimit > 0 && d.share%t.RecipientLimit == 0 {
+		if d.dead {
+			if d.admission != m.admission {
+				d.admission, d.order = m.admission, order
+				order++
+			}
+			m.groups = append(m.groups, place{dest: d, order: d.order, index: r.Index})
+			continue
+		}
+		f := m.flow(d, m.tier(t, r.Terms), m.on(r.Terms))
+		if f.admission != m.admission {
+			f.admission, f.order, f.share = m.admission, order, 0
+			order++
+		}
+		if f.share == 0 || t.RecipientLimit > 0 && f.share%t.RecipientLimit == 0 {
 			t.share++ // an entry begins
 		}
-		d.share++
-		m.groups = append(m.groups, place{d, d.order, r.Index})
+		f.share++
+		m.groups = append(m.groups, place{d, f, r.Terms, f.order, r.Index})
 	}
 	if order > 1 {
 		slices.SortStableFunc(m.groups, func(a, b place) int { return cmp.Compare(a.order, b.order) })
@@ -206,39 +216,56 @@ func (m *Machine) group(in Message) []uint32 {
 	return indices
 }
 
-// wait makes an entry and lets it wait for d.
-func (m *Machine) wait(msg *message, d *dest, recipients []uint32, leads bool) {
+// wait makes an entry and lets it wait in f.
+func (m *Machine) wait(msg *message, f *flow, on *Terms, recipients []uint32, leads bool) {
+	d, c := f.bin.dest, f.bin.tier
 	lane := laneOf(d.trans.share)
 	if msg.sliced {
 		lane = lanes - 1
 	}
-	e := &entry{msg: msg, dest: d, recipients: recipients, lane: lane, leads: leads}
+	e := &entry{msg: msg, dest: d, flow: f, terms: on, recipients: recipients, lane: lane, leads: leads}
 	if e.leadsAll = d.trans.counted != m.admission; e.leadsAll {
 		d.trans.counted = m.admission
+	}
+	if class := c.hold.class; class.counted != m.admission {
+		class.counted, e.leadsClass = m.admission, true
 	}
 	e.turn.of, e.place.of = e, e
 	msg.entries.push(&e.place)
 	m.recipients += len(recipients)
 	e.count(1)
 	msg.open += len(recipients)
-	d.lanes[e.lane].todo.push(&e.turn)
-	d.todo++
+	f.lanes[e.lane].todo.push(&e.turn)
 	d.idle.leave()
-	d.settle()
+	m.waiting(e, 1)
 }
 
-// count adds e to what its destination and its transport hold, or takes it off.
+// waiting counts an entry that waits from now on (1) or no longer does (-1).
+func (m *Machine) waiting(e *entry, n int) {
+	f := e.flow
+	f.todo += n
+	f.bin.dest.todo += n
+	m.waits(f.bin.tier, n)
+	f.settle()
+	f.bin.dest.settle()
+}
+
+// count adds e to what its flow, its class and its transport hold, or takes it off.
 func (e *entry) count(sign int) {
-	d, t := e.dest, e.dest.trans
-	d.held += sign * len(e.recipients)
+	f, t, class := e.flow, e.dest.trans, e.flow.bin.tier.hold.class
+	f.held += sign * len(e.recipients)
 	t.held += sign * len(e.recipients)
+	class.held += sign * len(e.recipients)
 	if e.leads {
-		d.messages += sign
+		f.messages += sign
 	}
 	if e.leadsAll {
 		t.messages += sign
 	}
-	d.repark()
+	if e.leadsClass {
+		class.messages += sign
+	}
+	f.repark()
 }
 
 func (m *Machine) suspendNew(id MsgID, transport, nextHop string, recipients []uint32, reason mail.Status, remembered bool) {

@@ -94,9 +94,9 @@ func before(e *entry) (n int) {
 // ready1 counts the destinations with mail ready, and one for that which may have
 // just left with its last, by lane, in all ranks.
 func (m *Machine) ready1(name string) (n [lanes]int) {
-	for r := range m.transports[name].rings {
+	for r := range m.transports[name].base.rings {
 		for l := range n {
-			n[l] += m.transports[name].rings[r][l].n
+			n[l] += m.transports[name].base.rings[r][l].n
 		}
 	}
 	for l := range n {

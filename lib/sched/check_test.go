@@ -17,20 +17,30 @@ func check(t testing.TB, m *Machine) {
 		busy, waiting, unproven := 0, 0, 0
 		for key, d := range tr.dests {
 			todo, rest := 0, d.todo == 0 && d.busy == 0 && !d.resting && d.parked == 0
-			for l := range d.lanes {
-				n := d.lanes[l].todo.n
-				todo += n
-				should := n > 0 && !d.dead && !d.resting && d.curbed.in == nil && d.named() && d.busy < d.window
-				bad(should == (d.lanes[l].ring.in == &d.rings()[l]), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
-				bad(should == (d.lanes[l].ring.in != nil), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
+			parked := 0
+			for b := d.bins; b != nil; b = b.next {
+				bad(b.dest == d, "%s:%s: has the bin of another", name, key)
+				open := !d.dead && !d.resting && d.curbed.in == nil && d.named() && d.busy < d.window
+				ready := checkFlows(bad, m, b)
+				for l := range b.lanes {
+					should := open && ready[l] > 0
+					bad(ready[l] == b.lanes[l].ready.n, "%s:%s lane %d: %d flows are ready, counted %d", name, key, l, b.lanes[l].ready.n, ready[l])
+					bad(should == (b.lanes[l].ring.in == &b.rings()[l]), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
+					bad(should == (b.lanes[l].ring.in != nil), "%s:%s lane %d: in the ring %v, should be %v", name, key, l, !should, should)
+				}
 			}
+			for _, f := range d.flows() {
+				todo += f.todo
+				parked += f.parked
+				parking += checkParked(bad, m, f)
+			}
+			bad(parked == d.parked, "%s:%s: %d parked, counted %d", name, key, d.parked, parked)
 			bad(todo == d.todo, "%s:%s: todo %d, counted %d", name, key, d.todo, todo)
 			bad(rest == (d.idle.in != nil), "%s:%s: idle wrong", name, key)
 			bad((d.todo > 0) == (d.waiting.in != nil), "%s:%s: waiting wrong", name, key)
 			bad((d.dead || d.resting) == (d.alarm.place > 0), "%s:%s: dead %v, resting %v without timer or the reverse", name, key, d.dead, d.resting)
 			bad(!d.dead || d.alarm.at == d.revival, "%s:%s: dead, and the alarm is not for its revival", name, key)
 			bad(!d.resting || d.dead || d.alarm.at == d.rested, "%s:%s: resting, and the alarm is not for the end", name, key)
-			parking += checkParked(bad, d)
 			seeks := !d.named() && !d.name.asked && !d.dead && todo > 0
 			bad(seeks == (d.name.waiting.in != nil), "%s:%s: its name is to be looked up %v, should be %v", name, key, !seeks, seeks)
 			if d.rank != proven {
@@ -57,14 +67,14 @@ func check(t testing.TB, m *Machine) {
 			timers++
 		}
 		can := 0
-		for r := range tr.rings {
-			if limit := tr.unproven(); limit > 0 && rank(r) != proven && unproven >= limit {
-				continue
-			}
-			for l := range tr.rings[r] {
-				can += tr.rings[r][l].n
-			}
+		for _, c := range tr.tiers {
+			can += checkTier(bad, m, c, unproven)
 		}
+		kept := 0
+		for _, c := range m.classes {
+			kept += max(tr.keep-m.holding(tr, c.name).busy, 0)
+		}
+		bad(kept == tr.kept, "%s: %d slots kept, counted %d", name, tr.kept, kept)
 		bad(busy == tr.busy, "%s: busy %d, counted %d", name, tr.busy, busy)
 		bad(waiting == tr.waiting.n, "%s: waiting %d, counted %d", name, tr.waiting.n, waiting)
 		bad((tr.state == down || tr.paced) == (tr.alarm.place > 0), "%s: down or paced, and timer disagree", name)
@@ -88,10 +98,11 @@ func check(t testing.TB, m *Machine) {
 		bad(!msg.more || msg.asked == (msg.open <= m.Slice()/2), "m%d: more, asked %v", msg.id, msg.asked)
 	}
 	checkHeld(bad, m)
-	bad(parking == m.parkedDests, "%d parked destinations, counted %d", m.parkedDests, parking)
+	bad(parking == m.parkedFlows && parking == len(m.lists), "%d parked flows, counted %d", m.parkedFlows, parking)
 	bad(recipients == m.recipients, "recipients %d, counted %d", m.recipients, recipients)
 	bad(inHand == len(m.inHand), "in hand %d, counted %d", len(m.inHand), inHand)
 	bad(idle == m.idle.n && idle <= m.keep, "idle %d, counted %d, at most %d", m.idle.n, idle, m.keep)
+	timers += checkLimits(bad, m)
 	bad(timers == len(m.timers), "timers %d, counted %d", len(m.timers), timers)
 	for i, tm := range m.timers {
 		bad(tm.place == i+1 && (i == 0 || m.timers[(i-1)/2].at <= tm.at), "timer heap out of order at %d", i)

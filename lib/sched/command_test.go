@@ -18,10 +18,6 @@ func (s *transcript) parse(args []string) error {
 		msg.Recipients = append(msg.Recipients, r)
 	}
 	for _, a := range args[1:] {
-		if a == "deferred" {
-			msg.Source = Deferred
-			continue
-		}
 		if a == "more" {
 			msg.More = true
 			continue
@@ -110,4 +106,32 @@ func (t Time) round() Time { return Time(time.Duration(t).Round(100 * time.Milli
 // seconds writes a time, without a unit when it is whole.
 func seconds(t Time) string {
 	return strconv.FormatFloat(time.Duration(t).Seconds(), 'f', -1, 64)
+}
+
+// endless is queues that never run dry.
+type endless struct {
+	has map[string]bool
+	out *strings.Builder
+}
+
+func (e endless) give(name string) bool {
+	if e.has[name] {
+		e.out.WriteString(name + "\n")
+	}
+	return e.has[name]
+}
+
+func (e endless) Parked() bool       { return e.give("parked") }
+func (e endless) Next(s Source) bool { return e.give(s.String()) }
+
+func (s *transcript) look(out *strings.Builder, args []string) error {
+	e := endless{map[string]bool{}, out}
+	for _, name := range args[1:] {
+		e.has[name] = true
+	}
+	n, err := strconv.Atoi(args[0])
+	for range n {
+		s.intake.Look(e)
+	}
+	return err
 }

@@ -10,6 +10,14 @@ type Config struct {
 	Retry          Retry
 	ResolveSlots   int                  // names looked up at once, for all transports; 0 is no limit
 	Transports     map[string]Transport // by the service name of master.cf
+
+	// What a policy says; without one all of this is empty.
+	Queues       map[string]Queue // virtual queues, the default by DefaultQueue
+	NoPriorities bool             // levels do not count
+	Aging        time.Duration    // priority_aging: waiting so long counts as one level more; 0: levels are strict
+	Limits       map[string]Limit
+	Windows      map[string]Window
+	Pools        map[string][]Member // of egress sources
 }
 
 // Transport is what the operator chose for one line of master.cf. Each field

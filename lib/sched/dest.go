@@ -30,10 +30,10 @@ type dest struct {
 	key     string
 	nextHop string
 
-	lanes   [lanes]lane
-	turn    int // the lane that is next
-	todo    int // entries waiting
-	busy    int // entries in hand
+	source  string // the name of the egress source, or ""
+	bins    *bin   // by tier, those that have anything
+	todo    int    // entries waiting
+	busy    int    // entries in hand
 	waiting node[dest]
 	idle    node[dest]
 	curbed  node[dest] // unproven, and waiting until slots are not short
@@ -53,23 +53,15 @@ type dest struct {
 	resting          bool        // by DestinationRateDelay
 	rested           Time        // when resting: the end of it
 	name             nameState
-	alarm            timer     // for revival when it is dead, else for rested
-	tried            bool      // since the start, or since the clock was stepped
-	messages, held   int       // of messages in the active queue, and their recipients here
-	parked           int       // messages of its parked list
-	parkSeq          uint64    // when it last gave one
-	spotIn           *parkHeap // where it stands while parked > 0
-	spot             int       // its index there
-	admission        uint64    // the Admit that order and share belong to
-	order, share     int
+	alarm            timer  // for revival when it is dead, else for rested
+	tried            bool   // since the start, or since the clock was stepped
+	parked           int    // messages of its parked lists
+	admission        uint64 // the Admit that order belongs to
+	order            int
 }
 
-// lane is a destination's mail of one size, oldest first.
-type lane struct {
-	dest *dest
-	todo list[entry]
-	ring node[lane]
-}
+// from stands between the next hop and the source in the key of a destination.
+const from = " from "
 
 // key returns the name of the destination of a recipient, folded to lower case
 // unless it names a socket.
@@ -81,6 +73,9 @@ func (t *transport) key(r *Recipient) string {
 	if strings.IndexByte(r.NextHop, '/') < 0 {
 		key = strings.ToLower(key)
 	}
+	if r.Source != "" {
+		key += from + r.Source
+	}
 	return key
 }
 
@@ -90,6 +85,7 @@ func (m *Machine) dest(t *transport, r *Recipient) *dest {
 	d := t.dests[key]
 	if d == nil {
 		d = newDest(t, key, r.NextHop)
+		d.source = r.Source
 	}
 	if d.nextHop == "" { // restored from a snapshot
 		d.nextHop, d.name.plain = r.NextHop, literal(r.NextHop)
@@ -101,41 +97,20 @@ func newDest(t *transport, key, nextHop string) *dest {
 	d := &dest{trans: t, key: key, nextHop: nextHop, rank: fresh, window: t.initial()}
 	d.waiting.of, d.idle.of, d.curbed.of, d.name.waiting.of, d.alarm.dest = d, d, d, d, d
 	d.name.plain = literal(nextHop)
-	for l := range d.lanes {
-		d.lanes[l].dest = d
-		d.lanes[l].ring.of = &d.lanes[l]
-	}
 	t.dests[key] = d
 	return d
 }
 
 // settle puts d into the rings where it may start something and takes it out
 // of the others. It follows every change of todo, busy, window, dead, resting or
-// curbed; the caller settles the transport.
+// curbed, and of what is ready in its bins; the caller settles the transport.
 func (d *dest) settle() {
 	open := !d.dead && !d.resting && d.named() && d.curbed.in == nil && d.busy < d.window
-	rings := d.rings()
-	for l := range d.lanes {
-		rings[l].member(&d.lanes[l].ring, open && d.lanes[l].todo.n > 0)
+	for b := d.bins; b != nil; b = b.next {
+		b.settle(open)
 	}
 	d.trans.waiting.member(&d.waiting, d.todo > 0)
-	d.repark()
 	d.seek()
-}
-
-// take starts the oldest entry of the lane that is next. d must be open and
-// have mail waiting.
-func (d *dest) take() *entry {
-	for d.lanes[d.turn].todo.n == 0 {
-		d.turn = (d.turn + 1) % lanes
-	}
-	e := d.lanes[d.turn].todo.first.of
-	d.turn = (d.turn + 1) % lanes
-	e.turn.leave()
-	d.todo--
-	d.busy++
-	d.settle()
-	return e
 }
 
 // rest settles d, and when it has no mail any more remembers it among the idle

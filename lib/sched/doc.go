@@ -91,9 +91,8 @@
 // # Admission
 //
 // How much mail is in memory is bounded by ActiveLimit messages and
-// RecipientLimit recipients. Room says how many messages fit, Prefer which
-// queue is to give the next one: incoming and deferred in turn. (Postfix starves
-// deferred mail while its active queue stays full; here the turns always hold.)
+// RecipientLimit recipients. Room says how many messages fit, Intake which queue is to
+// give the next one: parked, incoming and deferred in turn.
 // Full says that a destination holds its share: then its mail is parked by the
 // caller, and Unpark says from which list the next message comes (park.go).
 //

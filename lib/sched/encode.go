@@ -2,9 +2,11 @@ package sched
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -17,7 +19,7 @@ var ErrSnapshot = errors.New("no usable snapshot of the scheduler")
 const (
 	snapshotName    = "postrider scheduler"
 	snapshotVersion = 1
-	maxSnapshot     = 8 << 20 // bytes
+	maxSnapshot     = 24 << 20 // bytes
 	maxSnapshotLine = 1 << 16
 )
 
@@ -28,10 +30,10 @@ type header struct {
 	Taken        Time   `json:"taken"`
 	Transports   int    `json:"transports"`
 	Destinations int    `json:"destinations"`
+	Limits       int    `json:"limits,omitempty"`
 }
 
-// Encode returns the form on disk, at most 8 MB; destinations at the end that do
-// not fit are left out.
+// Encode returns the form on disk, at most 24 MB; what does not fit at the end is left out.
 func (s Snapshot) Encode() []byte {
 	var body []byte
 	h := header{Name: snapshotName, Version: snapshotVersion, Taken: s.Taken}
@@ -47,6 +49,12 @@ func (s Snapshot) Encode() []byte {
 	}
 	for _, d := range s.Destinations {
 		add(&h.Destinations, d)
+	}
+	slices.SortFunc(s.Limits, func(a, b LimitState) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Key, b.Key))
+	})
+	for _, l := range s.Limits {
+		add(&h.Limits, l)
 	}
 	head, _ := json.Marshal(h)
 	return append(append(head, '\n'), body...)
@@ -79,6 +87,12 @@ func DecodeSnapshot(data []byte) (Snapshot, error) {
 			var t TransportState
 			err = json.Unmarshal(line, &t)
 			s.Transports = append(s.Transports, t)
+		case len(s.Destinations) == h.Destinations:
+			var l LimitState
+			if err = json.Unmarshal(line, &l); err == nil {
+				err = l.valid()
+			}
+			s.Limits = append(s.Limits, l)
 		default:
 			var d DestinationState
 			if err = json.Unmarshal(line, &d); err == nil {
@@ -90,10 +104,22 @@ func DecodeSnapshot(data []byte) (Snapshot, error) {
 			return bad(n, err)
 		}
 	}
-	if n == 0 || len(s.Transports) != h.Transports || len(s.Destinations) != h.Destinations {
+	if n == 0 || len(s.Transports) != h.Transports || len(s.Destinations) != h.Destinations || len(s.Limits) != h.Limits {
 		return bad(n, "it ends too early or too late")
 	}
 	return s, nil
+}
+
+func (l *LimitState) valid() error {
+	for _, due := range l.Due {
+		if due < 0 || due > longest {
+			return fmt.Errorf("time %d", due)
+		}
+	}
+	if len(l.Key) > maxKey || l.Name == "" || len(l.Name) > maxKey {
+		return fmt.Errorf("limit of %d bytes", len(l.Key))
+	}
+	return nil
 }
 
 // valid says whether the figures can come from a Machine.

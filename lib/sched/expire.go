@@ -68,6 +68,7 @@ func (m *Machine) watchMessage(msg *message) {
 // for expiry any more.
 func (m *Machine) Stepped(now Time) {
 	m.advance(now)
+	m.forgetWindows()
 	for _, t := range m.transports {
 		for _, d := range t.dests {
 			d.tried = false

@@ -49,7 +49,7 @@ func TestSimulation(t *testing.T) {
 					q.add(retry.Next(born[e.msg], now, uint64(e.msg)), event{msg: e.msg, hop: e.hop})
 				}
 			case e.msg != 0:
-				m.Admit(now, Message{ID: e.msg, Source: Deferred, Recipients: recipients(1, "smtp", "%d.example", e.hop)})
+				m.Admit(now, Message{ID: e.msg, Recipients: recipients(1, "smtp", "%d.example", e.hop)})
 			default:
 				last++
 				hop := r.IntN(50)

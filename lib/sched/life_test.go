@@ -47,7 +47,7 @@ func (l *life) drain() {
 		case Suspend, Expire:
 			l.gone(a.Msg, a.Recipients)
 		case Resolve:
-			l.m.Resolved(l.now, Parking{a.Transport, a.Name}, l.now+Time(l.r.IntN(40)), l.r.IntN(3) == 0)
+			l.m.Resolved(l.now, Parking{Transport: a.Transport, Name: a.Name}, l.now+Time(l.r.IntN(40)), l.r.IntN(3) == 0)
 		case Notice:
 			for _, i := range a.Recipients {
 				if !l.left[a.Msg][i] {

@@ -17,12 +17,12 @@ type Machine struct {
 	messages   map[MsgID]*message
 	inHand     map[EntryID]*entry
 	lastEntry  EntryID
-	recipients int    // of all messages: waiting or in hand
-	prefer     Source // the queue that gives the next message
+	recipients int // of all messages: waiting or in hand
 
 	ready       list[transport] // transports that can start a delivery now
-	parkers     list[transport] // those with parked mail
-	parkedDests int
+	parkers     list[tier]      // those with parked mail
+	parkedFlows int
+	lists       map[Parking]*flow // those with parked mail
 	names       naming
 	parkSeq     uint64
 	timers      timers
@@ -33,6 +33,18 @@ type Machine struct {
 	changes   uint64 // see Changes
 	admission uint64 // number of the Admit that runs
 	groups    []place
+
+	classes    map[string]*class // virtual queues; the default is ""
+	rules      map[string]*rule
+	limits     map[keyOf]*limit
+	idleLimits list[limit] // that nothing refers to, but that remember something
+	slack      list[limit] // that may have room, and something waits for them
+	woken      int         // flows that a limit let go on
+	terms      map[string]*terms
+	windows    map[string]*window
+	sources    map[string]*source
+	pools      map[string]*pool
+	bins       []*bin // spare
 }
 
 // maxIdle bounds the idle destinations whose windows and deaths are remembered:
@@ -45,6 +57,12 @@ func New(cfg Config) *Machine {
 		transports: map[string]*transport{},
 		messages:   map[MsgID]*message{},
 		inHand:     map[EntryID]*entry{},
+		rules:      map[string]*rule{},
+		limits:     map[keyOf]*limit{},
+		terms:      map[string]*terms{},
+		windows:    map[string]*window{},
+		sources:    map[string]*source{},
+		lists:      map[Parking]*flow{},
 		keep:       maxIdle,
 	}
 	m.SetConfig(0, cfg)
@@ -59,6 +77,10 @@ func (m *Machine) SetConfig(now Time, cfg Config) {
 	m.advance(now)
 	cfg.RecipientLimit = max(cfg.RecipientLimit, cfg.ActiveLimit)
 	m.cfg = cfg
+	m.setQueues()
+	m.setWindows()
+	m.setLimits()
+	m.setSources()
 	for _, name := range slices.Sorted(maps.Keys(cfg.Transports)) {
 		c, t := cfg.Transports[name], m.transports[name]
 		if t == nil {
@@ -70,6 +92,7 @@ func (m *Machine) SetConfig(now Time, cfg Config) {
 		}
 		shared := t.unproven() > 0
 		t.Transport = c
+		m.reserve(t)
 		m.retime(t)
 		for _, key := range slices.Sorted(maps.Keys(t.dests)) {
 			d := t.dests[key]
@@ -116,11 +139,11 @@ func (m *Machine) advance(now Time) {
 
 // Flush is the operator's word that all is well: every dead destination starts
 // anew with its initial concurrency and every unavailable transport is tried.
-// Paused transports stay paused, and rate delays hold.
+// Paused transports stay paused, and rate delays and limits hold.
 func (m *Machine) Flush(now Time) {
 	m.advance(now)
 	for _, t := range slices.Clone(m.timers) {
-		if t.place > 0 && t.msg == nil { // not forgotten meanwhile
+		if t.place > 0 && t.msg == nil && t.limit == nil { // not forgotten meanwhile
 			m.wake(t, true)
 		}
 	}
@@ -135,6 +158,9 @@ func (m *Machine) wake(t *timer, flush bool) {
 	switch {
 	case t.msg != nil:
 		m.alarmed(t.msg)
+		return
+	case t.limit != nil:
+		m.wakeLimit(t.limit)
 		return
 	case d == nil && t.trans.state == down:
 		m.accept(t.trans)
@@ -169,8 +195,14 @@ func (m *Machine) Next() (Action, bool) {
 	var e *entry
 	for e == nil {
 		t := m.ready.rotate()
+		if t == nil && m.loosen() {
+			continue
+		}
 		if t == nil {
-			return m.resolve() // take may have found that a name is out of date
+			if a, ok := m.out.take(); ok { // take may have found that a window is shut
+				return a, true
+			}
+			return m.resolve() // or that a name is out of date
 		}
 		e = m.take(t)
 		m.settle(t)
@@ -180,5 +212,5 @@ func (m *Machine) Next() (Action, bool) {
 	e.id = m.lastEntry
 	m.inHand[e.id] = e
 	return Action{Kind: Deliver, Entry: e.id, Msg: e.msg.id, Transport: t.name,
-		NextHop: e.dest.nextHop, Recipients: e.recipients}, true
+		NextHop: e.dest.nextHop, Source: e.dest.source, Recipients: e.recipients}, true
 }

@@ -2,7 +2,10 @@ package sched
 
 // Parking. What a destination may not take into the active queue is parked: the
 // caller keeps a reference to it in a list of that destination, and the Machine
-// knows how many there are. So no backlog, however deep, keeps others out.
+// knows how many there are. So no backlog, however deep, keeps others out. A destination
+// means here what of its mail has the same queue, level, limits and window, a flow: so
+// that mail of one queue is not parked behind that of another, nor that of one tenant
+// behind another's who is at his limit.
 //
 // How much a destination may hold follows from the room that is left, by Choudhury
 // and Hahne's dynamic thresholds for shared buffers ("Dynamic queue length
@@ -11,23 +14,29 @@ package sched
 // move take N/(N+1) of that, and some room is always left for others, without a setting
 // for it. What is left for a transport follows likewise, with a factor of four: it may
 // have four fifths of the active queue, so that mailboxes which do not move, each holding
-// little, leave room for other transports; and half while all of it stands still.
+// little, leave room for other transports; and half while all of it stands still. And so
+// for a virtual queue where there are several, with a factor of one: one that does not
+// move leaves half of the active queue to the others, two a third.
 // Of all room, a sixteenth is not for destinations without a success, another not for
 // those that failed, and another not for those that hold something: ten thousand black
 // holes leave them to others.
 
 // Parking names a list of parked mail: that of a destination; or, with the name
-// Others, what a transport has beyond maxParked destinations.
+// Others, what a transport and queue have beyond maxParked lists.
 type Parking struct {
 	Transport string
 	Name      string // next hop, or user@nexthop, as in Destination
+	Queue     string // virtual queue, "" for the default
+	Level     Level
+	Terms     string // its limits and window, in a form that compares; "" for none
+	Source    string // egress source that Name is of, or ""
 }
 
 // Others is a name that no destination has.
 const Others = "\x00"
 
 const (
-	// maxParked is how many destinations have parked mail of their own: about 20 MB.
+	// maxParked is how many flows have parked lists of their own: about 20 MB.
 	maxParked = 20000
 	// transportFactor is how many times the room that is left a transport may hold.
 	transportFactor = 4
@@ -37,13 +46,14 @@ const (
 	reserve = 16
 )
 
-// where says which heap of parked destinations d belongs to: that of its rank, or
-// that of the dead, whose mail is to be suspended.
-func (d *dest) where() *parkHeap {
+// where says which heap of parked flows f belongs to: that of the rank of its destination,
+// or that of the dead, whose mail is to be suspended.
+func (f *flow) where() *parkHeap {
+	d, c := f.bin.dest, f.bin.tier
 	if d.dead {
-		return &d.trans.parked[ranks]
+		return &c.parked[ranks]
 	}
-	return &d.trans.parked[d.rank]
+	return &c.parked[d.rank]
 }
 
 // load returns how much of the active queue is held by so many messages with so
@@ -54,8 +64,9 @@ func (m *Machine) load(messages, recipients int) int64 {
 
 func (m *Machine) capacity() int64 { return int64(m.cfg.RecipientLimit) * int64(m.cfg.ActiveLimit) }
 
-// room returns what a destination of t that holds nothing may hold, by its rank.
-func (m *Machine) room(t *transport, r rank) int64 {
+// room returns what a flow of c that holds nothing may hold, by its destination's rank.
+func (m *Machine) room(c *tier, r rank) int64 {
+	t := c.trans
 	free := m.capacity() - m.load(len(m.messages), m.recipients)
 	factor := int64(transportFactor)
 	if t.state == paused || t.TransportRateDelay > 0 {
@@ -63,16 +74,32 @@ func (m *Machine) room(t *transport, r rank) int64 {
 	}
 	// Each message takes factor + 1 times itself off what the transport may still take.
 	mine := (factor*free - m.load(t.messages, t.held)) / (factor + 1)
+	if class := c.hold.class; len(m.cfg.Queues) > 1 {
+		mine = min(mine, (free-m.load(class.messages, class.held))/2)
+	}
 	return min(free, mine) - int64(r)*m.capacity()/reserve
 }
 
-// full says whether d may not take more.
-func (m *Machine) full(d *dest) bool {
-	room := m.room(d.trans, d.rank)
-	if d.held > 0 {
+// full says whether f may not take more.
+func (m *Machine) full(f *flow) bool {
+	d := f.bin.dest
+	room := m.room(f.bin.tier, d.rank)
+	if f.held > 0 {
 		room -= m.capacity() / reserve
 	}
-	return !d.dead && m.load(d.messages, d.held) >= room
+	return !d.dead && m.load(f.messages, f.held) >= room
+}
+
+// whereOf finds what is known of where mail for r waits: its tier, and its destination and
+// flow if they are there.
+func (m *Machine) whereOf(t *transport, r *Recipient) (c *tier, d *dest, f *flow) {
+	c, d = m.tier(t, r.Terms), t.dests[t.key(r)]
+	if d != nil && d.bins != nil {
+		if on, known := m.look(r.Terms); known {
+			f = d.find(c, on)
+		}
+	}
+	return c, d, f
 }
 
 // Full says whether mail for r is to be parked and not to be admitted: its
@@ -83,45 +110,59 @@ func (m *Machine) Full(r Recipient) bool {
 	if t == nil || t.refuses() {
 		return false
 	}
-	d := t.dests[t.key(&r)]
-	return d != nil && d.parked > 0 || m.fullFor(t, d)
+	c, d, f := m.whereOf(t, &r)
+	return f != nil && f.parked > 0 || m.fullFor(c, d, f)
 }
 
 // FullFor is Full for mail that was first in the list p itself.
 func (m *Machine) FullFor(r Recipient, p Parking) bool {
 	t := m.transports[r.Transport]
-	if t == nil || t.name != p.Transport || t.key(&r) != p.Name {
+	if p.Name == "" || t == nil || t.refuses() {
 		return m.Full(r)
 	}
-	return !t.refuses() && m.fullFor(t, t.dests[p.Name])
+	c, d, f := m.whereOf(t, &r)
+	if first := f != nil && f.list != nil && *f.list == p || m.Key(r) == p; !first && f != nil && f.parked > 0 {
+		return true
+	}
+	return m.fullFor(c, d, f)
 }
 
-func (m *Machine) fullFor(t *transport, d *dest) bool {
+func (m *Machine) fullFor(c *tier, d *dest, f *flow) bool {
 	if d == nil {
-		return m.room(t, fresh) <= 0
+		return m.room(c, fresh) <= 0
 	}
-	m.expire(d)
-	return m.full(d)
+	if m.expire(d); f == nil {
+		return !d.dead && m.room(c, d.rank) <= 0
+	}
+	return m.full(f)
 }
 
 // Key returns the list of the destination of r.
 func (m *Machine) Key(r Recipient) Parking {
 	t := m.transports[r.Transport]
 	if t == nil {
-		return Parking{r.Transport, r.NextHop}
+		return Parking{Transport: r.Transport, Name: r.NextHop}
 	}
-	return Parking{t.name, t.key(&r)}
+	p := Parking{Transport: t.name, Name: t.key(&r), Source: r.Source, Terms: r.Terms.key()}
+	if r.Terms != nil {
+		c := m.tier(t, r.Terms)
+		p.Queue, p.Level = c.queue, c.level
+	}
+	return p
 }
 
 // Parking returns the list that mail for r, which is Full, belongs to: that of Key, or
 // of the others.
 func (m *Machine) Parking(r Recipient) Parking {
 	t := m.transports[r.Transport]
-	key := t.key(&r)
-	if d := t.dests[key]; m.parkedDests >= maxParked && (d == nil || d.parked == 0) {
-		return Parking{t.name, Others}
+	c, _, f := m.whereOf(t, &r)
+	if m.parkedFlows >= maxParked && (f == nil || f.parked == 0) {
+		return Parking{Transport: t.name, Name: Others, Queue: c.queue, Level: c.level}
 	}
-	return Parking{t.name, key}
+	if f != nil && f.list != nil {
+		return *f.list
+	}
+	return m.Key(r)
 }
 
 // Park is the event that the caller put a message into the list that Parking named
@@ -129,44 +170,65 @@ func (m *Machine) Parking(r Recipient) Parking {
 func (m *Machine) Park(now Time, p Parking, r Recipient) {
 	m.advance(now)
 	t := m.transports[p.Transport]
+	c := m.tierOf(t, tierKey{p.Queue, p.Level})
 	if p.Name == Others {
-		t.others++
-	} else {
+		c.others++
+		m.parkers.member(&c.parker, true)
+		return
+	}
+	f := m.lists[p]
+	if f == nil {
 		d := t.dests[p.Name]
 		if d == nil {
 			d = newDest(t, p.Name, r.NextHop)
+			d.source = p.Source
 		}
-		if d.parked++; d.parked == 1 {
-			m.parkedDests++
-			d.idle.leave()
-			d.repark()
-		}
+		f = m.flow(d, c, m.on(r.Terms))
+		m.lists[p], f.list = f, &p
+		d.idle.leave()
 	}
-	m.parkers.member(&t.parker, true)
+	m.park(f)
+}
+
+func (m *Machine) park(f *flow) {
+	f.bin.dest.parked++
+	if f.parked++; f.parked == 1 {
+		m.parkedFlows++
+		f.repark()
+	}
+	m.parkers.member(&f.bin.tier.parker, true)
 }
 
 // Again is Park for a further message of a list that has some.
-func (m *Machine) Again(now Time, p Parking) { m.Park(now, p, Recipient{}) }
+func (m *Machine) Again(now Time, p Parking) {
+	m.advance(now)
+	if f := m.lists[p]; f != nil {
+		m.park(f)
+	} else if p.Name == Others {
+		m.Park(now, p, Recipient{})
+	}
+}
 
 // Unpark returns the list whose next message is to be admitted, or false when there
-// is none now. Transports take turns, and in each destinations that are proven, new,
-// failing, or dead; of these that which holds the least is the first, so that none
-// runs dry while it has parked mail. The caller says what he took by Unparked.
+// is none now. The queues of each transport take turns, and in each destinations that are
+// proven, new, failing, or dead; of these that which holds the least is the first, so that
+// none runs dry while it has parked mail. The caller says what he took by Unparked.
 func (m *Machine) Unpark() (Parking, bool) {
 	for range m.parkers.n {
-		t := m.parkers.rotate()
+		c := m.parkers.rotate()
+		t := c.trans
 		for range parkTurns {
-			i := t.park
-			t.park = (t.park + 1) % parkTurns
+			i := c.park
+			c.park = (c.park + 1) % parkTurns
 			if i == parkTurns-1 {
-				if t.others > 0 && (m.parkedDests < maxParked*3/4 || t.refuses()) && m.room(t, fresh) > 0 {
-					return Parking{t.name, Others}, true
+				if c.others > 0 && (m.parkedFlows < maxParked*3/4 || t.refuses()) && m.room(c, fresh) > 0 {
+					return Parking{Transport: t.name, Name: Others, Queue: c.queue, Level: c.level}, true
 				}
 				continue
 			}
-			if h := t.parked[i]; len(h) > 0 {
-				if d := h[0]; t.refuses() || !m.full(d) {
-					return Parking{t.name, d.key}, true
+			if h := c.parked[i]; len(h) > 0 {
+				if f := h[0]; t.refuses() || !m.full(f) {
+					return *f.list, true
 				}
 			}
 		}
@@ -184,49 +246,74 @@ func (m *Machine) Unparked(p Parking, n int) {
 	if t == nil {
 		return
 	}
+	f := m.lists[p]
+	c := m.tierOf(t, tierKey{p.Queue, p.Level})
 	if p.Name == Others {
-		t.others = max(t.others-n, 0)
-	} else if d := t.dests[p.Name]; d != nil && d.parked > 0 {
+		c.others = max(c.others-n, 0)
+	} else if f != nil && f.parked > 0 {
+		d := f.bin.dest
+		c = f.bin.tier
 		m.parkSeq++
-		d.parkSeq = m.parkSeq
-		if d.parked = max(d.parked-n, 0); d.parked == 0 {
-			m.parkedDests--
+		f.parkSeq = m.parkSeq
+		n = min(n, f.parked)
+		d.parked -= n
+		if f.parked -= n; f.parked == 0 {
+			m.parkedFlows--
+			delete(m.lists, p)
+			f.list = nil
 		}
-		if d.repark(); d.parked == 0 {
+		f.repark()
+		if f.parked == 0 {
+			m.tidy(f)
 			m.rest(d)
 		}
 	}
-	any := t.others > 0
-	for i := range t.parked {
-		any = any || len(t.parked[i]) > 0
+	any := c.others > 0
+	for i := range c.parked {
+		any = any || len(c.parked[i]) > 0
 	}
-	m.parkers.member(&t.parker, any)
+	m.parkers.member(&c.parker, any)
 }
 
-// repark moves d to where it belongs among the parked destinations. It follows every
-// change of parked, messages, held, rank or dead.
+// repark moves the flows of d to where they belong among the parked ones. It follows every
+// change of rank or dead.
 func (d *dest) repark() {
-	var h *parkHeap
-	if d.parked > 0 {
-		h = d.where()
+	if d.parked == 0 {
+		return
 	}
-	if d.spotIn != h {
-		if d.spotIn != nil {
-			d.spotIn.remove(d)
+	for b := d.bins; b != nil; b = b.next {
+		b.own.repark()
+		if len(b.more) > 0 {
+			for _, f := range b.sorted() {
+				f.repark()
+			}
+		}
+	}
+}
+
+// repark moves f to where it belongs. It follows every change of parked or held.
+func (f *flow) repark() {
+	var h *parkHeap
+	if f.parked > 0 {
+		h = f.where()
+	}
+	if f.spotIn != h {
+		if f.spotIn != nil {
+			f.spotIn.remove(f)
 		}
 		if h != nil {
-			h.add(d)
+			h.add(f)
 		}
 		return
 	}
 	if h != nil {
-		h.fix(d)
+		h.fix(f)
 	}
 }
 
-// parkHeap has the destination first that holds the fewest recipients, and of these
+// parkHeap has the flow first that holds the fewest recipients, and of these
 // that which waited longest.
-type parkHeap []*dest
+type parkHeap []*flow
 
 func (h parkHeap) less(i, j int) bool {
 	a, b := h[i], h[j]
@@ -238,36 +325,36 @@ func (h parkHeap) swap(i, j int) {
 	h[i].spot, h[j].spot = i, j
 }
 
-func (h *parkHeap) add(d *dest) {
-	d.spotIn, d.spot = h, len(*h)
-	*h = append(*h, d)
-	h.fix(d)
+func (h *parkHeap) add(f *flow) {
+	f.spotIn, f.spot = h, len(*h)
+	*h = append(*h, f)
+	h.fix(f)
 }
 
-func (h *parkHeap) remove(d *dest) {
-	i, end := d.spot, len(*h)-1
+func (h *parkHeap) remove(f *flow) {
+	i, end := f.spot, len(*h)-1
 	h.swap(i, end)
 	(*h)[end] = nil
 	*h = (*h)[:end]
-	d.spotIn = nil
+	f.spotIn = nil
 	if i < end {
 		h.fix((*h)[i])
 	}
 }
 
-// fix moves d to its place.
-func (h parkHeap) fix(d *dest) {
-	for d.spot > 0 && h.less(d.spot, (d.spot-1)/2) {
-		h.swap(d.spot, (d.spot-1)/2)
+// fix moves f to its place.
+func (h parkHeap) fix(f *flow) {
+	for f.spot > 0 && h.less(f.spot, (f.spot-1)/2) {
+		h.swap(f.spot, (f.spot-1)/2)
 	}
 	for {
-		c := 2*d.spot + 1
+		c := 2*f.spot + 1
 		if c+1 < len(h) && h.less(c+1, c) {
 			c++
 		}
-		if c >= len(h) || !h.less(c, d.spot) {
+		if c >= len(h) || !h.less(c, f.spot) {
 			return
 		}
-		h.swap(c, d.spot)
+		h.swap(c, f.spot)
 	}
 }

@@ -44,16 +44,18 @@ func (s *transcript) unpark(out *strings.Builder) {
 	}
 }
 
-// checkParked checks where a destination with parked mail stands.
-func checkParked(bad func(bool, string, ...any), d *dest) int {
-	if d.parked == 0 {
-		bad(d.spotIn == nil, "%s: nothing parked, and in a heap", d.key)
+// checkParked checks where a flow with parked mail stands.
+func checkParked(bad func(bool, string, ...any), m *Machine, f *flow) int {
+	key := f.bin.dest.key
+	if f.parked == 0 {
+		bad(f.spotIn == nil && f.list == nil, "%s: nothing parked, and in a heap", key)
 		return 0
 	}
-	h := d.where()
-	bad(d.spotIn == h && (*h)[d.spot] == d, "%s: in the wrong heap", d.key)
-	bad(d.spot == 0 || !h.less(d.spot, (d.spot-1)/2), "%s: heap out of order", d.key)
-	bad(d.trans.parker.in != nil, "%s: its transport parks nothing", d.key)
+	h := f.where()
+	bad(f.spotIn == h && (*h)[f.spot] == f, "%s: in the wrong heap", key)
+	bad(f.spot == 0 || !h.less(f.spot, (f.spot-1)/2), "%s: heap out of order", key)
+	bad(f.bin.tier.parker.in != nil, "%s: its tier parks nothing", key)
+	bad(m.lists[*f.list] == f, "%s: its list is not known", key)
 	return 1
 }
 
@@ -63,10 +65,15 @@ func checkHeld(bad func(bool, string, ...any), m *Machine) {
 	for _, msg := range m.messages {
 		for x := msg.entries.first; x != nil; x = x.next {
 			e := x.of
-			held[e.dest] += len(e.recipients)
+			class := e.flow.bin.tier.hold.class
+			held[e.flow] += len(e.recipients)
+			held[class] += len(e.recipients)
 			held[e.dest.trans] += len(e.recipients)
 			if e.leads {
-				messages[e.dest]++
+				messages[e.flow]++
+			}
+			if e.leadsClass {
+				messages[class]++
 			}
 			if e.leadsAll {
 				messages[e.dest.trans]++
@@ -76,8 +83,13 @@ func checkHeld(bad func(bool, string, ...any), m *Machine) {
 	for name, t := range m.transports {
 		bad(t.held == held[t] && t.messages == messages[t], "%s: holds %d of %d messages, counted %d of %d", name, t.held, t.messages, held[t], messages[t])
 		for key, d := range t.dests {
-			bad(d.held == held[d] && d.messages == messages[d], "%s:%s: holds %d of %d messages, counted %d of %d", name, key, d.held, d.messages, held[d], messages[d])
+			for _, f := range d.flows() {
+				bad(f.held == held[f] && f.messages == messages[f], "%s:%s: holds %d of %d messages, counted %d of %d", name, key, f.held, f.messages, held[f], messages[f])
+			}
 		}
+	}
+	for name, c := range m.classes {
+		bad(c.held == held[c] && c.messages == messages[c], "queue %s: holds %d of %d messages, counted %d of %d", name, c.held, c.messages, held[c], messages[c])
 	}
 }
 
@@ -173,8 +185,8 @@ func TestParkLife(t *testing.T) {
 			end()
 			step()
 		}
-		if len(over) != n || s.m.parkedDests != 0 {
-			t.Fatalf("seed %d: %d of %d messages are done, %d destinations have parked mail", seed, len(over), n, s.m.parkedDests)
+		if len(over) != n || s.m.parkedFlows != 0 {
+			t.Fatalf("seed %d: %d of %d messages are done, %d flows have parked mail", seed, len(over), n, s.m.parkedFlows)
 		}
 	}
 }

@@ -201,7 +201,7 @@ func (l *life) step() {
 
 func (l *life) admit() {
 	l.last++
-	msg := Message{ID: l.last, Source: Source(l.r.IntN(2)), Flush: l.r.IntN(9) == 0}
+	msg := Message{ID: l.last, Flush: l.r.IntN(9) == 0}
 	n := l.r.IntN(4)
 	if l.r.IntN(10) == 0 {
 		n = l.r.IntN(300)

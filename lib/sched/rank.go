@@ -32,6 +32,7 @@ func (m *Machine) rank(d *dest, r rank) {
 	}
 	was := d.rank
 	d.rank = r
+	d.repark()
 	switch {
 	case was == proven:
 		t.unprovenBusy += d.busy
@@ -51,27 +52,19 @@ func (m *Machine) expire(d *dest) {
 	}
 }
 
-// rings returns where d may stand.
-func (d *dest) rings() *[lanes]list[lane] {
-	if d.trans.unproven() == 0 {
-		return &d.trans.rings[0]
-	}
-	return &d.trans.rings[d.rank]
-}
-
 func (d *dest) leaveRings() {
-	for l := range d.lanes {
-		d.lanes[l].ring.leave()
+	for b := d.bins; b != nil; b = b.next {
+		b.leaveRings()
 	}
 }
 
-// can says whether an entry of rank r may start as far as the share goes.
-func (t *transport) can(r rank) bool {
-	limit := t.unproven()
-	if limit > 0 && r != proven && t.unprovenBusy >= limit {
+// rankCan says whether an entry of rank r may start as far as the share goes.
+func (c *tier) rankCan(r rank) bool {
+	limit := c.trans.unproven()
+	if limit > 0 && r != proven && c.trans.unprovenBusy >= limit {
 		return false
 	}
-	return t.rings[r][0].n+t.rings[r][1].n+t.rings[r][2].n > 0
+	return c.rings[r][0].n+c.rings[r][1].n+c.rings[r][2].n > 0
 }
 
 // short says whether slots for unproven destinations are short for d: half of

@@ -32,7 +32,7 @@ func (m *Machine) Result(now Time, id EntryID, r HopResult) {
 		m.failed(e.dest, r.Reason)
 	}
 	m.relax(e.dest)
-	m.letGo(e)
+	m.letGo(e, true)
 	m.end(e)
 }
 
@@ -48,10 +48,10 @@ func (m *Machine) Return(now Time, id EntryID) {
 	}
 	d, t := e.dest, e.dest.trans
 	if !e.withdrawn {
-		d.lanes[e.lane].todo.pushFirst(&e.turn)
-		d.todo++
+		e.flow.lanes[e.lane].todo.pushFirst(&e.turn)
+		m.waiting(e, 1)
 	}
-	m.letGo(e)
+	m.letGo(e, false)
 	e.id = 0
 	switch {
 	case e.withdrawn:
@@ -66,16 +66,19 @@ func (m *Machine) Return(now Time, id EntryID) {
 	m.rest(d)
 }
 
-// letGo frees the slot and the connection of an entry in hand.
-func (m *Machine) letGo(e *entry) {
+// letGo frees the slot and the connection of an entry in hand. made says that it was
+// tried, and so counts for the rates of its limits.
+func (m *Machine) letGo(e *entry, made bool) {
 	delete(m.inHand, e.id)
 	e.dest.busy--
 	e.dest.trans.busy--
+	m.hold(e.flow.bin.tier, -1)
 	if e.dest.rank != proven {
 		e.dest.trans.freed(1)
 	}
 	m.rest(e.dest)
 	m.settle(e.dest.trans)
+	m.ended(e.flow.terms, made)
 }
 
 // Withdraw is the event that an operator deleted or held a message, or that
@@ -111,9 +114,26 @@ func (m *Machine) Withdraw(now Time, id MsgID) (inHand int) {
 
 // suspendAll gives back everything that waits for d.
 func (m *Machine) suspendAll(d *dest, reason mail.Status) {
-	for l := range d.lanes {
-		for d.lanes[l].todo.first != nil {
-			e := d.lanes[l].todo.first.of
+	var next *bin
+	for b := d.bins; b != nil && d.todo > 0; b = next {
+		next = b.next
+		m.suspendFlow(&b.own, reason)
+		if len(b.more) > 0 {
+			for _, f := range b.sorted() {
+				m.suspendFlow(f, reason)
+			}
+		}
+	}
+}
+
+func (m *Machine) suspendFlow(f *flow, reason mail.Status) {
+	if f.todo == 0 {
+		return
+	}
+	d := f.bin.dest
+	for l := range f.lanes {
+		for f.lanes[l].todo.first != nil {
+			e := f.lanes[l].todo.first.of
 			m.drop(e)
 			m.out.put(Action{Kind: Suspend, Msg: e.msg.id, Transport: d.trans.name,
 				NextHop: d.nextHop, Recipients: e.recipients, Reason: reason, Remembered: d.dead && d.remembered})
@@ -125,8 +145,13 @@ func (m *Machine) suspendAll(d *dest, reason mail.Status) {
 // drop takes a waiting entry out of its destination.
 func (m *Machine) drop(e *entry) {
 	e.turn.leave()
-	e.dest.todo--
-	e.dest.settle()
+	f := e.flow
+	if m.waiting(e, -1); f.todo == 0 && f.waits.in != nil {
+		f.waits.leave()
+		if f.bound.waiting.n == 0 {
+			m.timers.clear(&f.bound.alarm)
+		}
+	}
 }
 
 // end takes an entry that neither waits nor runs out of its message, and ends
@@ -142,6 +167,7 @@ func (m *Machine) leave(e *entry) {
 	e.msg.open -= len(e.recipients)
 	e.count(-1)
 	e.place.leave()
+	m.tidy(e.flow)
 }
 
 // finish ends a message that has no entry left, or asks for more of it.

@@ -12,12 +12,13 @@ import (
 )
 
 // Snapshot is what a Machine has learned and a restart should not forget:
-// windows with their credits, the dead, who is proven, and the rates under way.
+// windows with their credits, the dead, who is proven, and the rates and limits under way.
 // It knows nothing of mail. Encode and DecodeSnapshot are its form on disk.
 type Snapshot struct {
 	Taken        Time
 	Transports   []TransportState   // those that are paced
 	Destinations []DestinationState // at most as many as are remembered; the most used first, then the last used
+	Limits       []LimitState       // those whose rates remember something, in no order
 }
 
 // TransportState is what a Snapshot holds of a transport.
@@ -26,11 +27,19 @@ type TransportState struct {
 	Next time.Duration `json:"next"` // until the next start, from Taken
 }
 
+// LimitState is what a Snapshot holds of a limit with its key.
+type LimitState struct {
+	Name string          `json:"limit"`
+	Key  string          `json:"key,omitempty"`
+	Due  []time.Duration `json:"due"` // by rate: until the theoretical arrival time of the next, from Taken
+}
+
 // DestinationState is what a Snapshot holds of a destination. Times count from
 // Taken.
 type DestinationState struct {
 	Transport string        `json:"transport"`
 	Key       string        `json:"destination"`
+	Source    string        `json:"source,omitempty"` // that Key is of
 	Window    int           `json:"window"`
 	Success   float64       `json:"success,omitempty"` // credit towards the next step of the window
 	Failure   float64       `json:"failure,omitempty"`
@@ -79,6 +88,15 @@ func (m *Machine) Snapshot(now Time) Snapshot {
 	for x := m.idle.last; x != nil; x = x.prev {
 		m.add(&s, x.of)
 	}
+	for _, l := range m.limits {
+		if !l.rested(m.now) && len(l.key) <= maxKey && utf8.ValidString(l.key) {
+			state := LimitState{Name: l.rule.name, Key: l.key}
+			for _, due := range l.due {
+				state.Due = append(state.Due, max(due.Sub(m.now), 0))
+			}
+			s.Limits = append(s.Limits, state)
+		}
+	}
 	return s
 }
 
@@ -88,7 +106,7 @@ func (m *Machine) add(s *Snapshot, d *dest) {
 	if len(s.Destinations) >= m.keep || d.plain() && !d.resting || len(d.key) > maxKey || !utf8.ValidString(d.key) {
 		return
 	}
-	state := DestinationState{Transport: d.trans.name, Key: d.key, Window: d.window,
+	state := DestinationState{Transport: d.trans.name, Key: d.key, Source: d.source, Window: d.window,
 		Success: d.success, Failure: d.failure, Cohorts: d.cohorts, Failures: d.failures}
 	if d.died != 0 {
 		state.Died = m.now.Sub(d.died) + 1
@@ -131,6 +149,7 @@ func (m *Machine) Restore(now Time, s Snapshot) {
 			m.settle(t)
 		}
 	}
+	m.restoreLimits(s.Limits, gone)
 	known := s.Destinations[:min(len(s.Destinations), m.keep)]
 	for _, state := range slices.Backward(known) { // the first is the last to be forgotten
 		t := m.transports[state.Transport]
@@ -138,6 +157,7 @@ func (m *Machine) Restore(now Time, s Snapshot) {
 			continue
 		}
 		d := newDest(t, state.Key, "") // its mail says the next hop
+		d.source = state.Source
 		d.window = t.clamp(max(state.Window, 1))
 		d.success, d.failure, d.cohorts, d.failures = state.Success, state.Failure, state.Cohorts, state.Failures
 		if state.Died > 0 {
@@ -154,6 +174,21 @@ func (m *Machine) Restore(now Time, s Snapshot) {
 		}
 		m.watch(d)
 		m.rest(d)
+	}
+}
+
+// restoreLimits takes what the limits remember. Nothing lasts longer than the rates say.
+func (m *Machine) restoreLimits(states []LimitState, gone time.Duration) {
+	for _, state := range states {
+		l := m.limit(LimitKey{state.Name, state.Key})
+		if l == nil {
+			continue
+		}
+		for i := range min(len(l.due), len(state.Due)) {
+			l.due[i] = max(l.due[i], m.now.Add(state.Due[i]-gone))
+		}
+		l.fit(m.now)
+		m.refer(l, 0)
 	}
 }
 

@@ -13,11 +13,12 @@ type Stats struct {
 	Recipients int // waiting or in hand
 	InHand     int // entries
 	Idle       int // destinations without mail that are remembered
+	Limits     int // by key, that are remembered
 }
 
 // Stats returns the present counts.
 func (m *Machine) Stats() Stats {
-	return Stats{len(m.messages), m.recipients, len(m.inHand), m.idle.n}
+	return Stats{len(m.messages), m.recipients, len(m.inHand), m.idle.n, len(m.limits)}
 }
 
 // Destination is what a listing shows of one.

@@ -1,7 +1,7 @@
 package sched
 
 // timer wakes a destination that is dead or rests, a transport that is
-// unavailable or paced, or a message whose time is up. place is its index in the heap plus
+// unavailable or paced, a message whose time is up, or a limit. place is its index in the heap plus
 // one, 0 when it is not set.
 type timer struct {
 	at    Time
@@ -9,6 +9,7 @@ type timer struct {
 	dest  *dest
 	trans *transport
 	msg   *message
+	limit *limit
 }
 
 // timers is a heap with the earliest first. It is written out because

@@ -73,6 +73,7 @@ type transcript struct {
 	now Time
 
 	message Message               // that was parsed
+	intake  Intake
 	parked  map[Parking][]Message // lists
 }
 
@@ -84,7 +85,7 @@ func (s *transcript) run(t *testing.T, commands string) string {
 			continue
 		}
 		words := strings.Fields(line)
-		if words[0] != "config" && words[0] != "transport" && s.m == nil {
+		if !setup[words[0]] && s.m == nil {
 			s.m = New(s.cfg)
 		}
 		if err := s.do(&out, words); err != nil {
@@ -125,13 +126,17 @@ func actionLine(a Action) string {
 	return fmt.Sprintf("done m%d", a.Msg)
 }
 
+// setup are the commands that come before there is a machine.
+var setup = map[string]bool{"config": true, "transport": true, "queue": true, "limit": true, "pool": true, "window": true, "look": true}
+
 // do runs one command:
 //
 //	config active=N recipients=N min=TIME max=TIME life=TIME bounce=TIME seed=N (of the Retry)
 //	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= retry= rate= pace= | gone]
 //	reload
 //	at TIME (seconds, or a duration) [off]
-//	admit ID [deferred] [flush] [more] [expire@TIME] [notice@TIME] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
+//	admit ID [flush] [more] [expire@TIME] [notice@TIME] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
+//	look N QUEUE... (which of those that have mail gives each of the next N)
 //	offer ID ... (it is parked when its first destination is full)   unpark (all that may be admitted)
 //	ok ENTRY...   fail ENTRY...   return ENTRY...
 //	resolved TRANSPORT:NEXTHOP TIME   unresolvable TRANSPORT:NEXTHOP TIME (until when the answer holds)
@@ -173,6 +178,8 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		err := s.parse(args)
 		m.Admit(s.now, s.message)
 		return err
+	case "look":
+		return s.look(out, args)
 	case "offer":
 		return s.offer(out, args)
 	case "unpark":
@@ -203,7 +210,7 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 	case "resolved", "unresolvable":
 		t, n, _ := strings.Cut(args[0], ":")
 		d, err := duration(args[1])
-		m.Resolved(s.now, Parking{t, n}, Time(d), words[0] == "unresolvable")
+		m.Resolved(s.now, Parking{Transport: t, Name: n}, Time(d), words[0] == "unresolvable")
 		return err
 	case "stepped":
 		m.Stepped(s.now)
@@ -258,7 +265,7 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 			out.WriteString("\n")
 		}
 	case "room":
-		fmt.Fprintf(out, "room %d, %v next, %+v\n", m.Room(), m.Prefer(), m.Stats())
+		fmt.Fprintf(out, "room %d, %d messages, %d recipients, %d in hand, %d idle\n", m.Room(), m.Stats().Messages, m.Stats().Recipients, m.Stats().InHand, m.Stats().Idle)
 	case "keep":
 		n, err := strconv.Atoi(args[0])
 		m.keep = n

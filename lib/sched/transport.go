@@ -16,21 +16,19 @@ type transport struct {
 	busy         int // deliveries in hand
 	unprovenBusy int // those for destinations that are not proven
 
-	dests   map[string]*dest         // by key
-	waiting list[dest]               // those that have mail waiting
-	curbed  list[dest]               // those that may have more slots when they are not short
-	rings   [ranks][lanes]list[lane] // those that may start one, by rank and lane
-	rank    rank                     // the rank that is next
-	turn    [ranks]int               // the lane of each that is next
-	starts  uint64                   // of the fresh while slots were short
+	dests   map[string]*dest  // by key
+	waiting list[dest]        // those that have mail waiting
+	curbed  list[dest]        // those that may have more slots when they are not short
+	base    *tier             // of the default queue
+	tiers   map[tierKey]*tier // all, by queue and level
+	active  list[tier]        // those that have mail waiting
+	vtime   [levels]float64   // by level: the virtual time of the tier that had the last turn
+	keep    int               // slots that are kept for each class
+	kept    int               // of them, those that are not in use
 	ready   node[transport]
 	names   *naming // of the Machine
 
-	messages, held int                 // of messages in the active queue, and their recipients here
-	parked         [ranks + 1]parkHeap // destinations with parked mail, by rank, and the dead
-	others         int                 // parked messages in the list without a name
-	park           int                 // whose turn it is to give one
-	parker         node[transport]     // while anything of it is parked
+	messages, held int // of messages in the active queue, and their recipients here
 
 	admission uint64 // the Admit that share belongs to
 	counted   uint64 // the Admit that counted its message here last
@@ -48,9 +46,10 @@ const (
 )
 
 func (m *Machine) newTransport(name string) *transport {
-	t := &transport{name: name, dests: map[string]*dest{}, names: &m.names}
+	t := &transport{name: name, dests: map[string]*dest{}, tiers: map[tierKey]*tier{}, names: &m.names}
 	t.alarm.trans = t
-	t.ready.of, t.parker.of = t, t
+	t.ready.of = t
+	t.base = m.newTier(t, tierKey{})
 	return t
 }
 
@@ -115,7 +114,17 @@ func (m *Machine) refuse(t *transport, s state, reason mail.Status) {
 // every change of its state, its busy counts, its pace or its rings.
 func (m *Machine) settle(t *transport) {
 	free := t.Slots <= 0 || t.busy < t.Slots
-	m.ready.member(&t.ready, t.state == up && free && !t.paced && (t.can(proven) || t.can(fresh) || t.can(failing)))
+	m.ready.member(&t.ready, t.state == up && free && !t.paced && t.can())
+}
+
+// can says whether one of its tiers may start something.
+func (t *transport) can() bool {
+	for x := t.active.first; x != nil; x = x.next {
+		if x.of.can() {
+			return true
+		}
+	}
+	return false
 }
 
 // newestTurn says which of the fresh that start while slots are short is the one that
@@ -123,39 +132,42 @@ func (m *Machine) settle(t *transport) {
 // wait would be found too late (bench/sim, scenario e).
 const newestTurn = 8
 
-// take chooses the entry that starts next: the next rank in turn that may start
-// any, the next lane of it, the next destination of its ring, the next lane of
-// that destination. That the destination chooses its lane anew matters when its
-// window is narrow: it leaves all rings after each start, and one lane could
-// otherwise always come first. t must be ready; take may find that it was not,
-// and then returns nil and has taken a destination out of its rings.
+// take chooses the entry that starts next: the tier whose turn it is (pick), its next
+// rank in turn that may start any, the next lane of that, the next destination of its
+// ring, the next lane of what that has of the tier, and there the next flow. That the
+// destination chooses its lane anew matters when its window is narrow: it leaves all rings
+// after each start, and one lane could otherwise always come first. t must be ready; take
+// may find that it was not, and then returns nil and has taken something out of its rings.
 func (m *Machine) take(t *transport) *entry {
-	for !t.can(t.rank) {
-		t.rank = (t.rank + 1) % ranks
-	}
-	r := t.rank
-	for t.rings[r][t.turn[r]].n == 0 {
-		t.turn[r] = (t.turn[r] + 1) % lanes
-	}
-	ring := &t.rings[r][t.turn[r]]
-	d := ring.first.of.dest
-	if r == fresh && ring.n > 1 && t.short(d) {
-		if t.starts++; t.starts%newestTurn == 0 {
-			d = ring.last.of.dest
-		}
-	}
-	if m.nameless(d) || !m.mayStart(d) {
+	c := m.pick(t)
+	if c == nil {
 		return nil
 	}
-	if ring.first.of.dest == d {
+	for !c.rankCan(c.rank) {
+		c.rank = (c.rank + 1) % ranks
+	}
+	r := c.rank
+	for c.rings[r][c.turn[r]].n == 0 {
+		c.turn[r] = (c.turn[r] + 1) % lanes
+	}
+	ring := &c.rings[r][c.turn[r]]
+	b := ring.first.of.bin
+	if r == fresh && ring.n > 1 && t.short(b.dest) {
+		if c.starts++; c.starts%newestTurn == 0 {
+			b = ring.last.of.bin
+		}
+	}
+	if m.nameless(b.dest) || !m.mayStart(b.dest) {
+		return nil
+	}
+	if ring.first.of.bin == b {
 		ring.rotate()
 	}
-	t.turn[r] = (t.turn[r] + 1) % lanes
-	t.rank = (r + 1) % ranks
-	t.busy++
-	if d.rank != proven {
-		t.unprovenBusy++
+	c.turn[r] = (c.turn[r] + 1) % lanes
+	c.rank = (r + 1) % ranks
+	e := m.next(b)
+	if e != nil {
+		m.turned(t, c)
 	}
-	m.pace(t)
-	return d.take()
+	return e
 }

@@ -17,6 +17,9 @@ const (
 	ForPace                // its transport waits for transport_rate_delay
 	ForWindow              // its destination has as many deliveries as its window allows
 	ForRate                // its destination rests for destination_rate_delay
+	ForLimit               // a limit has no room
+	ForQueue               // its virtual queue has as many deliveries as its slots allow
+	ForOthers              // what slots are free are kept for other virtual queues
 	ForAgent               // its transport is paused
 	ForName                // the addresses of its destination are being looked up
 )
@@ -26,6 +29,7 @@ func (c Cause) String() string {
 		"in hand", "waiting for its turn", "waiting for a delivery slot for unproven destinations",
 		"waiting for a delivery slot of the transport", "waiting for the rate delay of the transport",
 		"waiting for a connection to the destination", "waiting for the rate delay of the destination",
+		"waiting for a limit", "waiting for a slot of its queue", "waiting for a slot that is not kept for other queues",
 		"waiting for the delivery agent", "waiting for the addresses of the destination",
 	}[c]
 }
@@ -35,12 +39,17 @@ type Waiting struct {
 	Entry      EntryID // when it is in hand
 	Transport  string
 	NextHop    string
+	Source     string // of the egress, or ""
+	Queue      string // virtual queue, "" for the default
+	Level      Level
 	Recipients []uint32
 	Cause      Cause
-	Until      Time   // when the cause ends, 0 when that is not known
-	Used       int    // of Limit, which is not 0 where the cause is a count
-	Limit      int    // deliveries at once
-	Setting    string // "parameter = value" behind the cause, or ""
+	Until      Time     // when the cause ends, 0 when that is not known
+	Used       int      // of Limit, which is not 0 where the cause is a count
+	Limit      int      // deliveries at once
+	Setting    string   // "parameter = value" behind the cause, or ""
+	Bound      LimitKey // ForLimit: the tightest
+	Rates      []Rate   // its, when it is they that have no room
 	// Ahead is how many entries of the destination start before it, other lanes
 	// having their turns; 0 when it is the next, in hand, or not counted.
 	Ahead int
@@ -93,16 +102,16 @@ func (m *Machine) Causes(id MsgID, f func(recipients []uint32, c Cause)) {
 	}
 }
 
-// ahead counts what starts before e while its lane and the others take turns.
+// ahead counts what of its flow starts before e while its lane and the others take turns.
 func (e *entry) ahead() int {
 	n := 0
 	for x := e.turn.prev; x != nil; x = x.prev {
 		n++
 	}
 	before := n
-	for l := range e.dest.lanes {
+	for l := range e.flow.lanes {
 		if l != e.lane {
-			before += min(e.dest.lanes[l].todo.n, n)
+			before += min(e.flow.lanes[l].todo.n, n)
 		}
 	}
 	return before
@@ -110,7 +119,9 @@ func (e *entry) ahead() int {
 
 func (m *Machine) why(e *entry) Waiting {
 	d, t := e.dest, e.dest.trans
-	w := Waiting{Entry: e.id, Transport: t.name, NextHop: d.nextHop, Recipients: e.recipients, Cause: ForTurn, Failures: d.failures, Died: d.died}
+	c := e.flow.bin.tier
+	limit, at := e.flow.terms.tightest(m.now)
+	w := Waiting{Entry: e.id, Transport: t.name, NextHop: d.nextHop, Source: d.source, Queue: c.queue, Level: c.level, Recipients: e.recipients, Cause: ForTurn, Failures: d.failures, Died: d.died}
 	set := func(name, value string) { w.Setting = name + " = " + value }
 	switch {
 	case e.id != 0:
@@ -119,6 +130,11 @@ func (m *Machine) why(e *entry) Waiting {
 		w.Cause = ForAgent
 	case !d.named():
 		w.Cause = ForName
+	case limit != nil:
+		w.Cause, w.Until, w.Bound = ForLimit, at, LimitKey{limit.rule.name, limit.key}
+		if w.Rates = limit.rule.Rates; at == 0 {
+			w.Rates, w.Used, w.Limit = nil, limit.busy, limit.rule.Connections
+		}
 	case d.resting:
 		w.Cause, w.Until = ForRate, d.rested
 		set(t.name+"_destination_rate_delay", t.DestinationRateDelay.String())
@@ -136,6 +152,10 @@ func (m *Machine) why(e *entry) Waiting {
 	case t.paced:
 		w.Cause, w.Until = ForPace, t.next
 		set(t.name+"_transport_rate_delay", t.TransportRateDelay.String())
+	case c.hold.class.full():
+		w.Cause, w.Used, w.Limit = ForQueue, c.hold.class.busy, c.hold.class.Slots
+	case t.Slots > 0 && t.busy < t.Slots && !c.has():
+		w.Cause, w.Used, w.Limit = ForOthers, t.busy, t.Slots
 	case t.Slots > 0 && t.busy >= t.Slots:
 		w.Cause, w.Used, w.Limit = ForSlots, t.busy, t.Slots
 		set("maxproc of "+t.name, strconv.Itoa(t.Slots))

@@ -60,6 +60,7 @@ func (m *Machine) failed(d *dest, reason mail.Status) {
 		m.watch(d)
 		m.rank(d, failing)
 		d.settle()
+		d.repark()
 		m.suspendAll(d, d.reason)
 		return
 	}
@@ -79,6 +80,7 @@ func (m *Machine) revive(d *dest, fresh int) {
 	m.changed()
 	d.dead, d.remembered, d.reason = false, false, mail.Status{}
 	m.watch(d)
+	d.repark()
 	d.success, d.failure, d.cohorts = 0, 0, 0
 	if d.busy > 0 {
 		fresh = d.busy
