@@ -89,6 +89,7 @@ type entry struct {
 	terms      *Terms
 	recipients []uint32
 	lane       int
+	start      uint64      // its number among the starts under limits
 	withdrawn  bool        // in hand, and not to wait again
 	leads      bool        // its message is counted with it in its flow
 	leadsAll   bool        // and in the transport

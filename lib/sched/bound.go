@@ -39,7 +39,11 @@ func (m *Machine) on(t *Terms) *terms {
 	for _, k := range t.Limits {
 		if l := m.limit(k); l != nil && !slices.Contains(s.limits, l) {
 			s.limits = append(s.limits, l)
+			l.refs++ // so that the next one does not take its place
 		}
+	}
+	for _, l := range s.limits {
+		l.refs--
 	}
 	return s
 }
@@ -101,24 +105,28 @@ func (m *Machine) release(s *terms) {
 }
 
 // charge counts a delivery under s that starts.
-func (s *terms) charge(now Time) {
+func (s *terms) charge(e *entry) {
 	if s == nil {
 		return
 	}
-	s.m.changed()
+	m := s.m
+	m.changed()
+	m.starts++
+	e.start = m.starts
 	for _, l := range s.limits {
-		l.charge(now)
+		l.charge(m.now, e.start)
 	}
 }
 
 // ended counts one that ended. One that was not made after all counts for no rate.
-func (m *Machine) ended(s *terms, made bool) {
+func (m *Machine) ended(e *entry, made bool) {
+	s := e.flow.terms
 	if s == nil {
 		return
 	}
 	for _, l := range s.limits {
 		if l.busy--; !made {
-			l.uncharge()
+			l.uncharge(e.start)
 		}
 	}
 	for _, l := range s.limits {

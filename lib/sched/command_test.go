@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,8 +14,13 @@ import (
 func (s *transcript) parse(args []string) error {
 	id, err := strconv.ParseUint(args[0], 10, 64)
 	msg := Message{ID: MsgID(id)}
+	var terms *Terms
+	pool := ""
 	add := func(r Recipient) {
 		r.Index = uint32(len(msg.Recipients))
+		if r.Terms = terms; pool != "" {
+			r.Source = s.m.Choose(pool, r)
+		}
 		msg.Recipients = append(msg.Recipients, r)
 	}
 	for _, a := range args[1:] {
@@ -36,6 +42,27 @@ func (s *transcript) parse(args []string) error {
 		}
 		if a == "flush" {
 			msg.Flush = true
+			continue
+		}
+		if what, value, ok := strings.Cut(a, "@"); ok && !strings.Contains(what, ":") {
+			if terms == nil {
+				terms = &Terms{}
+			}
+			next := *terms
+			terms = &next
+			switch what {
+			case "queue":
+				terms.Queue = value
+			case "level":
+				terms.Level = map[string]Level{"low": Low, "normal": Normal, "high": High, "critical": Critical}[value]
+			case "limit":
+				name, key, _ := strings.Cut(value, "/")
+				terms.Limits = append(slices.Clone(terms.Limits), LimitKey{name, key})
+			case "window":
+				terms.Window = value
+			case "pool":
+				pool = value
+			}
 			continue
 		}
 		transport, hop, ok := strings.Cut(a, ":")

@@ -223,6 +223,6 @@ func (m *Machine) taken(e *entry) {
 	m.waits(b.tier, -1)
 	m.hold(b.tier, 1)
 	m.pace(t)
-	f.terms.charge(m.now)
+	f.terms.charge(e)
 	d.settle()
 }

@@ -42,8 +42,14 @@ func (l *life) drain() {
 					l.t.Fatalf("m%d: recipient %d delivered after its end", a.Msg, i)
 				}
 			}
+			l.bounds(l.m.inHand[a.Entry])
 			l.hand[a.Entry] = a
 			l.order = append(l.order, a.Entry)
+		case Postpone:
+			if a.Until <= l.now {
+				l.t.Fatalf("m%d: postponed to %d at %d", a.Msg, a.Until, l.now)
+			}
+			l.gone(a.Msg, a.Recipients)
 		case Suspend, Expire:
 			l.gone(a.Msg, a.Recipients)
 		case Resolve:
@@ -72,8 +78,11 @@ func (l *life) drain() {
 	for _, t := range l.m.transports {
 		for _, d := range t.dests {
 			full := d.curbed.in != nil || t.unproven() > 0 && d.rank != proven && t.unprovenBusy >= t.unproven()
-			if t.state == up && !t.paced && !full && !d.resting && d.named() && d.todo > 0 && d.busy < d.window && (t.Slots == 0 || t.busy < t.Slots) {
-				l.t.Fatalf("%s:%s waits for nothing", t.name, d.key)
+			for _, f := range d.flows() {
+				limit, _ := f.terms.tightest(l.m.now)
+				if limit == nil && f.bin.tier.has() && t.state == up && !t.paced && !full && !d.resting && d.named() && f.todo > 0 && d.busy < d.window && (t.Slots == 0 || t.busy < t.Slots) {
+					l.t.Fatalf("%s:%s waits for nothing", t.name, d.key)
+				}
 			}
 		}
 	}
@@ -109,6 +118,14 @@ func (l *life) giveBack() {
 	id, a, ok := l.pick()
 	if !ok {
 		return
+	}
+	if e := l.m.inHand[id]; e != nil && e.flow.terms != nil {
+		for _, b := range e.flow.terms.limits {
+			k := LimitKey{b.rule.name, b.key}
+			if n := len(l.started[k]); n > 0 && b.last == e.start {
+				l.started[k] = l.started[k][:n-1] // it was not made after all
+			}
+		}
 	}
 	l.m.Return(l.now, id)
 	delete(l.hand, id)

@@ -46,6 +46,7 @@ type limit struct {
 	rule    *rule
 	key     string
 	busy    int
+	last    uint64     // number of the start that was charged last
 	due     []Time     // by rate: the theoretical arrival time of the next
 	waiting list[flow] // what waits for it
 	alarm   timer      // for room, while anything waits for it
@@ -118,7 +119,7 @@ func (m *Machine) limit(k LimitKey) *limit {
 		return l
 	}
 	for range forgetEach {
-		if l := m.idleLimits.rotate(); l != nil && l.rested(m.now) {
+		if l := m.idleLimits.rotate(); l != nil && l.refs == 0 && l.rested(m.now) {
 			m.forgetLimit(l)
 		}
 	}
@@ -183,16 +184,22 @@ func (l *limit) room(now Time) (n int64, at Time) {
 	return n, at
 }
 
-// charge counts a delivery that starts.
-func (l *limit) charge(now Time) {
+// charge counts the start of a delivery, the one of that number.
+func (l *limit) charge(now Time, start uint64) {
 	l.busy++
+	l.last = start
 	for i := range l.due {
 		l.due[i] = max(l.due[i], now).Add(l.rule.Rates[i].gap())
 	}
 }
 
-// uncharge takes back one that was not made after all.
-func (l *limit) uncharge() {
+// uncharge takes back a start of a delivery that was not made after all, if it was the
+// last: what one before it had taken may have been made up for by now.
+func (l *limit) uncharge(start uint64) {
+	if l.last != start {
+		return
+	}
+	l.last = 0
 	for i := range l.due {
 		l.due[i] -= Time(l.rule.Rates[i].gap())
 	}

@@ -39,6 +39,7 @@ type Machine struct {
 	limits     map[keyOf]*limit
 	idleLimits list[limit] // that nothing refers to, but that remember something
 	slack      list[limit] // that may have room, and something waits for them
+	starts     uint64      // of deliveries under limits
 	woken      int         // flows that a limit let go on
 	terms      map[string]*terms
 	windows    map[string]*window

@@ -180,8 +180,11 @@ func (c *tier) has() bool {
 
 // can says whether an entry of c may start.
 func (c *tier) can() bool {
-	return c.has() && (c.rankCan(proven) || c.rankCan(fresh) || c.rankCan(failing))
+	return c.has() && c.ready()
 }
+
+// ready says whether it has one that nothing below it keeps back.
+func (c *tier) ready() bool { return c.rankCan(proven) || c.rankCan(fresh) || c.rankCan(failing) }
 
 // waits notes n more entries of c.
 func (m *Machine) waits(c *tier, n int) {
@@ -243,7 +246,7 @@ func (m *Machine) turned(t *transport, best *tier) {
 		best.owed -= 1000
 	}
 	for x := t.active.first; x != nil && t.active.n > 1; x = x.next {
-		if c := x.of; c.level < best.level && !m.cfg.NoPriorities && c.can() {
+		if c := x.of; c.level < best.level && !m.cfg.NoPriorities && !c.hold.class.full() && c.ready() {
 			c.owed = min(c.owed+m.share(c.hold.class), 2000)
 		}
 	}

@@ -33,6 +33,10 @@ type life struct {
 	fast  map[string]Time // no start of the transport or destination before
 	order []EntryID
 	index uint32 // of the last refill
+
+	ending  bool
+	policy  bool                // queues, limits and windows
+	started map[LimitKey][]Time // of each limit since its rates changed
 }
 
 // FuzzEvents plays lives whose every choice is a byte of the input.
@@ -67,8 +71,11 @@ func (t *tape) Uint64() uint64 {
 func randomLife(t *testing.T, r *rand.Rand, more func() bool) {
 	l := &life{t: t, r: r, left: map[MsgID]map[uint32]bool{}, drop: map[MsgID]bool{},
 		hand: map[EntryID]Action{}, busy: map[string]int{}, fast: map[string]Time{}}
+	l.policy = r.IntN(3) > 0
+	l.started = map[LimitKey][]Time{}
 	l.cfg = Config{ActiveLimit: 1 + r.IntN(60), Retry: Retry{MinBackoff: time.Duration(1 + r.IntN(300))}}
 	l.randomTransports()
+	l.randomPolicy()
 	l.m = New(l.cfg)
 	l.m.keep = r.IntN(5)
 	for n := 0; n < 600 && more(); n++ {
@@ -80,6 +87,7 @@ func randomLife(t *testing.T, r *rand.Rand, more func() bool) {
 		check(t, l.m)
 	}
 	// The end: all is up, all succeeds, nobody starves.
+	l.ending = true
 	l.reload()
 	l.m.Flush(l.now)
 	for name := range l.cfg.Transports {
@@ -140,6 +148,9 @@ func (l *life) restart() {
 
 func (l *life) reload() {
 	l.randomTransports()
+	if l.r.IntN(2) == 0 {
+		l.randomPolicy()
+	}
 	l.m.SetConfig(l.now, l.cfg)
 	for where, at := range l.fast { // nobody waits longer than the new delays say
 		name, _, one := strings.Cut(where, ":")
@@ -212,7 +223,7 @@ func (l *life) admit() {
 		msg.Expire, msg.Notice = l.now+Time(l.r.IntN(30)), l.now+Time(l.r.IntN(30))
 	}
 	for i := range n {
-		msg.Recipients = append(msg.Recipients, Recipient{Index: uint32(i * 2), Transport: fmt.Sprintf("t%d", l.r.IntN(4)),
+		msg.Recipients = append(msg.Recipients, Recipient{Terms: l.terms(), Index: uint32(i * 2), Transport: fmt.Sprintf("t%d", l.r.IntN(4)),
 			NextHop: fmt.Sprintf("d%d", l.r.IntN(6)), User: fmt.Sprintf("u%d", l.r.IntN(3))})
 		l.left[msg.ID][uint32(i*2)] = true
 	}

@@ -78,7 +78,7 @@ func (m *Machine) letGo(e *entry, made bool) {
 	}
 	m.rest(e.dest)
 	m.settle(e.dest.trans)
-	m.ended(e.flow.terms, made)
+	m.ended(e, made)
 }
 
 // Withdraw is the event that an operator deleted or held a message, or that

@@ -72,8 +72,9 @@ type transcript struct {
 	m   *Machine
 	now Time
 
-	message Message               // that was parsed
+	message Message // that was parsed
 	intake  Intake
+	paces   *Schedule
 	parked  map[Parking][]Message // lists
 }
 
@@ -108,11 +109,16 @@ func actionLine(a Action) string {
 		if n := len(a.Recipients); n > 200 {
 			return fmt.Sprintf("deliver e%d m%d %s:%s %d recipients", a.Entry, a.Msg, a.Transport, a.NextHop, n)
 		}
+		if a.Source != "" {
+			return fmt.Sprintf("deliver e%d m%d %s:%s %v from %s", a.Entry, a.Msg, a.Transport, a.NextHop, a.Recipients, a.Source)
+		}
 		return fmt.Sprintf("deliver e%d m%d %s:%s %v", a.Entry, a.Msg, a.Transport, a.NextHop, a.Recipients)
 	case Suspend:
 		return fmt.Sprintf("suspend m%d %s:%s %v %s %s", a.Msg, a.Transport, a.NextHop, a.Recipients, a.Reason.DSN, a.Reason.Text)
 	}
 	switch a.Kind {
+	case Postpone:
+		return fmt.Sprintf("postpone m%d %s:%s %v until %s for window %s", a.Msg, a.Transport, a.NextHop, a.Recipients, seconds(a.Until), a.Window)
 	case Resolve:
 		return fmt.Sprintf("resolve %s:%s", a.Transport, a.NextHop)
 	case Expire:
@@ -127,15 +133,22 @@ func actionLine(a Action) string {
 }
 
 // setup are the commands that come before there is a machine.
-var setup = map[string]bool{"config": true, "transport": true, "queue": true, "limit": true, "pool": true, "window": true, "look": true}
+var setup = map[string]bool{"config": true, "transport": true, "queue": true, "limit": true, "pool": true, "window": true, "priorities": true, "schedule": true, "look": true}
 
 // do runs one command:
 //
 //	config active=N recipients=N min=TIME max=TIME life=TIME bounce=TIME seed=N (of the Retry)
 //	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= retry= rate= pace= | gone]
+//	queue NAME [slots= weight= share= | gone]   priorities off|AGING
+//	limit NAME [COUNT/TIME[/BURST]]... [connections=N] | gone
+//	window NAME FROM-TO (times of each day)   pool NAME SOURCE=WEIGHT[/LIMIT]...   sourcedown NAME
+//	schedule [ladder=T,... | interval=T max=T] [tier=AFTER/T]... [notice=T,...] [expire=T | attempts=N] [jitter=N]
+//	failures N... (for a message of time 0 that failed so often until now: when it is due, by the schedule)
+//	notices TOLD (what the schedule has due now of one of time 0)
 //	reload
 //	at TIME (seconds, or a duration) [off]
-//	admit ID [flush] [more] [expire@TIME] [notice@TIME] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
+//	admit ID [flush] [more] [expire@TIME] [notice@TIME] [TERMS] TRANSPORT:NEXTHOP[*N | =USER,USER...]...
+//	(TERMS, for what follows: queue@NAME level@NAME limit@NAME/KEY window@NAME pool@NAME)
 //	look N QUEUE... (which of those that have mail gives each of the next N)
 //	offer ID ... (it is parked when its first destination is full)   unpark (all that may be admitted)
 //	ok ENTRY...   fail ENTRY...   return ENTRY...
@@ -178,6 +191,10 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		err := s.parse(args)
 		m.Admit(s.now, s.message)
 		return err
+	case "queue", "priorities", "limit", "window", "pool", "sourcedown":
+		return s.policy(words[0], args)
+	case "schedule", "failures", "notices":
+		return s.schedule(out, words[0], args)
 	case "look":
 		return s.look(out, args)
 	case "offer":
@@ -242,6 +259,9 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		id, err := strconv.ParseUint(args[0], 10, 64)
 		for _, w := range m.Why(MsgID(id)) {
 			fmt.Fprintf(out, "%s:%s %v %v", w.Transport, w.NextHop, w.Recipients, w)
+			if w.Cause == ForLimit {
+				fmt.Fprintf(out, " %s %s", w.Bound.Limit, w.Bound.Key)
+			}
 			if w.Until != 0 {
 				fmt.Fprintf(out, " until %s", seconds(w.Until))
 			}
