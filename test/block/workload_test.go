@@ -58,34 +58,42 @@ func newWorld(t testing.TB, d *disk) *world {
 		"minimal_backoff_time = 1s", "maximal_backoff_time = 1s", "service_throttle_time = 1s",
 		"journal_inline_limit = 40000", "queue_minfree = 1000000", "smtpd_client_connection_count_limit = 0",
 		fmt.Sprintf("default_process_limit = %d", inHand))
-	w.Queue, w.Mail = d.dir+"/queue", d.dir+"/mail"
-	w.Set("queue_directory = "+w.Queue, "mail_spool_directory = "+w.Mail, "data_directory = "+d.dir+"/data")
-	// The temporary directory of a test is root's alone.
-	for dir := d.dir; len(dir) > len(os.TempDir()); dir = dir[:strings.LastIndexByte(dir, '/')] {
-		os.Chmod(dir, 0755)
-	}
-	t.Cleanup(w.Kill) // before the disk goes
+	d.carry(w.Instance)
 	return w
 }
 
 // create mounts the disk for the first time.
-func (w *world) create() {
-	w.t.Helper()
-	if err := w.disk.mount(); err != nil {
-		w.t.Fatal(err)
+func (w *world) create() { w.t.Helper(); w.disk.furnish() }
+
+// carry puts all that a system writes on the disk, but for its log.
+func (d *disk) carry(i *instance.Instance) {
+	i.Queue, i.Mail = d.dir+"/queue", d.dir+"/mail"
+	i.Set("queue_directory = "+i.Queue, "mail_spool_directory = "+i.Mail, "data_directory = "+d.dir+"/data")
+	// The temporary directory of a test is root's alone.
+	for dir := d.dir; len(dir) > len(os.TempDir()); dir = dir[:strings.LastIndexByte(dir, '/')] {
+		os.Chmod(dir, 0755)
+	}
+	d.t.Cleanup(i.Kill) // before the disk goes
+}
+
+// furnish mounts the disk for the first time.
+func (d *disk) furnish() {
+	d.t.Helper()
+	if err := d.mount(); err != nil {
+		d.t.Fatal(err)
 	}
 	u, err := user.Lookup("nobody")
 	if err != nil {
-		w.t.Fatal(err)
+		d.t.Fatal(err)
 	}
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)
-	for _, dir := range []string{w.Queue, w.Mail, w.disk.dir + "/data"} {
+	for _, dir := range []string{d.dir + "/queue", d.dir + "/mail", d.dir + "/data"} {
 		if err := os.Mkdir(dir, 0755); err != nil {
-			w.t.Fatal(err)
+			d.t.Fatal(err)
 		}
 		if err := os.Chown(dir, uid, gid); err != nil {
-			w.t.Fatal(err)
+			d.t.Fatal(err)
 		}
 	}
 }

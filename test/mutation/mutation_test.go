@@ -25,7 +25,7 @@ var guards = map[mutant.Fault][]string{
 	mutant.EarlyMark:       {"qmgr TestMarkFollowsDelivery", programs + " TestSMTP"},
 	mutant.EarlyFree:       {"lib/spool TestFreeAfterFinishIsDurable", "test/powercut TestHistories"},
 	mutant.TwoStates:       {"lib/spool TestHold", "test/powercut TestHistories"},
-	mutant.LogUnsynced:     {"lib/spool TestDeleteIsFinal", "test/powercut TestHistories"},
+	mutant.LogUnsynced:     {"lib/spool TestDeleteIsFinal", "test/powercut TestHistories", block + " TestVerbs"},
 
 	mutant.FirstGroupDue:    {"lib/spool TestTwoGroups"},
 	mutant.TornIsDamage:     {"lib/slot TestTornBatch", "test/powercut TestEachCall"},

@@ -40,6 +40,7 @@ type Behaviour struct {
 	Greet func() string
 	From  func(sender string) string
 	Rcpt  func(sender, recipient string) string
+	Data  func(sender string) string // before 354
 	// Dot is asked when a message is complete; it may wait. A reply that starts with 2,
 	// or "", takes the message; LoseReply takes it and says nothing.
 	Dot func(*Mail) string
@@ -354,6 +355,11 @@ func (x *session) command(line string) error {
 	case "DATA":
 		if len(x.recipients) == 0 {
 			return x.reply("", "554 5.5.1 no valid recipients")
+		}
+		if b.Data != nil {
+			if r := b.Data(x.sender); r != "" {
+				return x.reply(r, "")
+			}
 		}
 		return x.data(b)
 	case "RSET":
