@@ -14,6 +14,7 @@ import (
 	"postrider/lib/disk"
 	"postrider/lib/journal"
 	"postrider/lib/lockdown"
+	"postrider/lib/table"
 )
 
 // Main is the program.
@@ -25,7 +26,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	s := newService(d.Log, time.Now)
 	s.number(os.Getpid())
 	s.notes, _, s.strikes = d.Suspects()
-	s.configure(cfg)
+	s.configure(cfg, d.Opener())
 	err := s.openJournal(journal.Options{
 		FS:          disk.OS("."),
 		InlineLimit: int64(cfg.Int("journal_inline_limit")),
@@ -51,7 +52,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		c := s.newClient(name, sock)
 		go daemon.Guard(c.serve)
 	})
-	d.OnReload(func() { s.configure(d.Config()) })
+	d.OnReload(func() { s.configure(d.Config(), d.Opener()) })
 
 	d.Ready() // before maildrop/ is read: what dies of that was served by a sound process
 	dropCtx, stopDrop := context.WithCancel(ctx)
@@ -75,9 +76,13 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	return s.journal.Close()
 }
 
-// configure takes over a configuration, at the start and at each reload. The limits
-// of the journal are those of the start.
-func (s *service) configure(cfg *config.Config) {
+// configure takes over a configuration, at the start and at each reload, and the tables
+// when they have changed. The limits of the journal are those of the start.
+func (s *service) configure(cfg *config.Config, open table.Opener) {
+	mapper, err := address.NewMapper(cfg, open)
+	if err != nil {
+		s.log.Warnf("%v", err) // mail that needs it gets 451
+	}
 	// Only Rewrite is used, which reads no table.
 	r, _ := address.New(cfg, func(path string) (*io.SectionReader, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
@@ -91,6 +96,7 @@ func (s *service) configure(cfg *config.Config) {
 		sizeLimit:   int64(cfg.Int("message_size_limit")),
 		addMissing:  cfg.Bool("always_add_missing_headers"),
 		rewrite:     r.Rewrite,
+		mapper:      mapper,
 	})
 }
 

@@ -172,6 +172,9 @@ func (m *message) close() {
 		m.env.Size = m.large.Size()
 	}
 	m.env.MessageID = m.sum.MessageID
+	if m.set.mapper != nil {
+		m.readdress()
+	}
 	m.env.Recipients = unique(m.env.Recipients)
 	if len(m.env.Recipients) == 0 {
 		m.refuse(&refusal{550, "5.1.0", "Error: no recipients specified"})

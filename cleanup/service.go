@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postrider/lib/address"
 	"postrider/lib/journal"
 	"postrider/lib/mail"
 	"postrider/lib/maildrop"
@@ -29,6 +30,7 @@ type settings struct {
 	sizeLimit             int64 // bytes, 0 for none; maildrop/ only, smtpd has its own
 	addMissing            bool
 	rewrite               func(mail.Address) mail.Address
+	mapper                *address.Mapper // nil: addresses stay as they are
 }
 
 // service is what all parts of the program share.

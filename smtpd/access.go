@@ -19,6 +19,7 @@ type access struct {
 	relayCode    int
 	unknownLocal int
 	unknownRelay int
+	unknownAlias int
 }
 
 // restrictions are those that are known, besides those of lists that are always empty.
@@ -33,6 +34,7 @@ func newAccess(cfg *config.Config, r *address.Resolver, log *maillog.Logger) acc
 		relayCode:    cfg.Int("relay_domains_reject_code"),
 		unknownLocal: cfg.Int("unknown_local_recipient_reject_code"),
 		unknownRelay: cfg.Int("unknown_relay_recipient_reject_code"),
+		unknownAlias: cfg.Int("unknown_virtual_alias_reject_code"),
 	}
 	closed := false
 	for _, l := range a.lists {
@@ -78,6 +80,9 @@ func (a *access) recipient(client netip.Addr, sender, rcpt mail.Address) reply {
 		return reply{code, dsn, "<" + rcpt.External() + ">: " + reason}
 	}
 	listed := func() reply {
+		if rt.Moved != "" {
+			return refuse(550, "5.1.6", "Recipient address rejected: User has moved to "+rt.Moved)
+		}
 		ok, reason, err := a.resolver.Listed(ctx, rt)
 		switch {
 		case err != nil:
@@ -86,6 +91,8 @@ func (a *access) recipient(client netip.Addr, sender, rcpt mail.Address) reply {
 			return reply{}
 		case rt.Class == address.Relay:
 			return refuse(a.unknownRelay, "5.1.1", "Recipient address rejected: "+reason)
+		case rt.Class == address.Virtual:
+			return refuse(a.unknownAlias, "5.1.1", "Recipient address rejected: "+reason)
 		}
 		return refuse(a.unknownLocal, "5.1.1", "Recipient address rejected: "+reason)
 	}

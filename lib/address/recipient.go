@@ -11,8 +11,16 @@ import (
 // what words the client hears of it ("User unknown in local recipient table").
 // Without tables for the class every recipient is taken to exist.
 func (r *Resolver) Listed(ctx context.Context, rt Route) (ok bool, reason string, err error) {
+	if len(r.rewritten) > 0 {
+		_, ok, err = r.rewritten.First(ctx, r.keys(rt.Recipient.Local(), rt.Recipient.Domain(), rt.Class == Local))
+		if ok || err != nil {
+			return ok, "", err
+		}
+	}
 	var maps table.Maps
 	switch rt.Class {
+	case Virtual:
+		return false, "User unknown in virtual alias table", nil
 	case Local:
 		maps, reason = r.localRecipients, "User unknown in local recipient table"
 		if strings.EqualFold(rt.Recipient.Local(), r.doubleBounce) {

@@ -16,9 +16,14 @@ const (
 	Default Class = iota // not ours: relayed only for whom we trust
 	Local                // mydestination and our addresses
 	Relay                // relay_domains
+	Virtual              // virtual_alias_domains
 )
 
-func (c Class) String() string { return [...]string{"default", "local", "relay"}[c] }
+func (c Class) String() string { return [...]string{"default", "local", "relay", "virtual alias"}[c] }
+
+// unknownVirtual is the outcome for an address of virtual_alias_domains that is still
+// there when mail is delivered: virtual_alias_maps do not have it.
+const unknownVirtual = "5.1.1 User unknown in virtual alias table"
 
 // Route is where a recipient goes.
 type Route struct {
@@ -31,6 +36,9 @@ type Route struct {
 	// destination or may choose it further on: user%other@ours,
 	// "user@other"@ours, @ours:user@other, other!user@ours, user%other@relayed.
 	Routed bool
+
+	// Moved is the new address when relocated_maps have one.
+	Moved string
 
 	// Bad, if not nil, is why the address cannot be delivered at all; then
 	// there is no transport.
@@ -59,23 +67,38 @@ func (r *Resolver) Resolve(ctx context.Context, sender, rcpt mail.Address) (Rout
 			hop = r.relayhost
 		}
 		rt.Transport, rt.NextHop = target(r.relayTransport, hop)
+	case Virtual:
+		rt.Transport, rt.NextHop = "error", unknownVirtual
 	case Default:
 		if r.relayhost != "" {
 			hop = r.relayhost
 		}
 		rt.Transport, rt.NextHop = target(r.defaultTransport, hop)
 	}
-	if len(r.transport) == 0 {
-		return rt, nil
+	if len(r.transport) > 0 && rt.Class != Virtual {
+		v, ok, err := r.transport.First(ctx, r.split.TransportKeys(rt.Recipient.Local(), domain))
+		if err != nil {
+			return rt, err
+		}
+		if ok {
+			rt.override(v, domain)
+		}
 	}
-	v, ok, err := r.transport.First(ctx, r.split.TransportKeys(rt.Recipient.Local(), domain))
-	if err != nil {
-		return rt, err
-	}
-	if ok {
-		rt.override(v, domain)
+	if len(r.relocated) > 0 {
+		v, ok, err := r.relocated.First(ctx, r.keys(rt.Recipient.Local(), domain, rt.Class == Local))
+		if err != nil {
+			return rt, err
+		}
+		if ok {
+			rt.Transport, rt.NextHop, rt.Moved = "error", "5.1.6 User has moved to "+v, v
+		}
 	}
 	return rt, nil
+}
+
+// keys are those of an address in domain, which is of ours when bare or $myorigin.
+func (r *Resolver) keys(local, domain string, bare bool) []string {
+	return r.split.AddressKeys(local, domain, bare || strings.EqualFold(domain, r.myorigin))
 }
 
 // target divides "transport:nexthop"; what is not said is hop.
@@ -159,6 +182,11 @@ func (r *Resolver) foreign(ctx context.Context, local, domain string, routed boo
 	}
 	rt := Route{Recipient: mail.Address(local + "@" + domain), Routed: routed}
 	domain = strings.ToLower(domain)
+	virtual, err := r.virtualDomains.match(ctx, domain)
+	if virtual || err != nil {
+		rt.Class = Virtual
+		return rt, domain, err
+	}
 	relay, err := r.relayDomains.match(ctx, domain)
 	if relay {
 		rt.Class = Relay

@@ -22,12 +22,14 @@ type Resolver struct {
 	bangPath, percentHack                            bool
 	appendOrigin, appendDomain                       bool
 	allowMinus, numericDomain                        bool
-	destination, relayDomains                        *domainList
+	destination, virtualDomains, relayDomains        *domainList
 	networks                                         networkList
 	own                                              []netip.Addr // addresses that a literal [ip] is local for
 	localTransport, relayTransport, defaultTransport string
 	relayhost                                        string
 	transport, localRecipients, relayRecipients      table.Maps
+	relocated                                        table.Maps
+	rewritten                                        table.Maps // those of canonical and virtual addresses: who is there, exists
 	split                                            table.Splitter
 	fingerprint                                      uint64
 }
@@ -45,15 +47,18 @@ var inputs = []string{"myorigin", "mydomain", "myhostname", "empty_address_recip
 // mapParams are the parameters that name the tables of a Resolver;
 // patternParams are the pattern lists that may.
 var (
-	mapParams     = []string{"transport_maps", "local_recipient_maps", "relay_recipient_maps"}
-	patternParams = []string{"mydestination", "relay_domains", "mynetworks"}
+	mapParams     = []string{"transport_maps", "relocated_maps"}
+	patternParams = []string{"mydestination", "virtual_alias_domains", "relay_domains", "mynetworks"}
 )
+
+// listParams are the tables that only say who exists: no route depends on them.
+var listParams = []string{"local_recipient_maps", "relay_recipient_maps", "recipient_canonical_maps", "canonical_maps", "virtual_alias_maps"}
 
 // Files returns the paths of the tables that a Resolver for cfg reads, for
 // master to open and hand out.
 func Files(cfg *config.Config) []string {
 	var specs []string
-	for _, p := range mapParams {
+	for _, p := range slices.Concat(mapParams, listParams) {
 		specs = append(specs, cfg.List(p)...)
 	}
 	for _, p := range patternParams {
@@ -106,14 +111,28 @@ func New(cfg *config.Config, open table.Opener) (*Resolver, error) {
 		return text, err
 	}
 	parents := cfg.List("parent_domain_matches_subdomains")
-	errs := make([]error, 6)
-	r.destination, errs[0] = newDomainList(cfg.List("mydestination"), slices.Contains(parents, "mydestination"), o)
-	r.relayDomains, errs[1] = newDomainList(cfg.List("relay_domains"), slices.Contains(parents, "relay_domains"), o)
-	r.networks, errs[2] = newNetworkList(cfg.List("mynetworks"), o)
-	r.transport, errs[3] = table.Open(cfg.List("transport_maps"), o)
-	r.localRecipients, errs[4] = table.Open(cfg.List("local_recipient_maps"), o)
-	r.relayRecipients, errs[5] = table.Open(cfg.List("relay_recipient_maps"), o)
+	var errs []error
+	domains := func(name string) *domainList {
+		l, err := newDomainList(cfg.List(name), slices.Contains(parents, name), o)
+		errs = append(errs, err)
+		return l
+	}
+	maps := func(names ...string) (all table.Maps) {
+		for _, name := range names {
+			m, err := table.Open(cfg.List(name), o)
+			all, errs = append(all, m...), append(errs, err)
+		}
+		return all
+	}
+	var err error
+	r.destination, r.virtualDomains, r.relayDomains = domains("mydestination"), domains("virtual_alias_domains"), domains("relay_domains")
+	r.networks, err = newNetworkList(cfg.List("mynetworks"), o)
+	errs = append(errs, err)
+	r.transport, r.relocated = maps("transport_maps"), maps("relocated_maps")
 	r.fingerprint = sum.Sum64()
+	o.Open = open // what follows is in no answer of Resolve
+	r.localRecipients, r.relayRecipients = maps("local_recipient_maps"), maps("relay_recipient_maps")
+	r.rewritten = maps("recipient_canonical_maps", "canonical_maps", "virtual_alias_maps")
 	return r, errors.Join(errs...)
 }
 

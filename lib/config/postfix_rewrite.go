@@ -5,15 +5,6 @@ import "slices"
 // postfixRewrite are the parameters of Postfix about addresses and content that nothing
 // here reads. Who supports one moves it to a row of its own.
 var postfixRewrite = slices.Concat(
-	unread(Unsupported, "not available in this version; a domain here can be in mydestination, with alias_maps", `
-unknown_virtual_alias_reject_code = 550
-virtual_alias_address_length_limit = 1000
-virtual_alias_domains = $virtual_alias_maps
-virtual_alias_expansion_limit = 1000
-virtual_alias_maps = $virtual_maps
-virtual_alias_recursion_limit = 1000
-virtual_maps =
-`),
 	unread(Unsupported, "not available in this version; give such domains to another server by transport_maps", `
 unknown_virtual_mailbox_reject_code = 550
 virtual_delivery_status_filter = $default_delivery_status_filter
@@ -26,27 +17,6 @@ virtual_mailbox_maps =
 virtual_minimum_uid = 100
 virtual_transport = virtual
 virtual_uid_maps =
-`),
-	unread(Unsupported, "not available in this version; addresses stay as they were written", `
-canonical_classes = envelope_sender, envelope_recipient, header_sender, header_recipient
-canonical_maps =
-local_header_rewrite_clients = permit_inet_interfaces
-masquerade_classes = envelope_sender, header_sender, header_recipient
-masquerade_domains =
-masquerade_exceptions =
-recipient_canonical_classes = envelope_recipient, header_recipient
-recipient_canonical_maps =
-remote_header_rewrite_domain =
-sender_canonical_classes = envelope_sender, header_sender
-sender_canonical_maps =
-`),
-	unread(Unsupported, "not available in this version; refuse the recipient, or use an alias", `
-relocated_maps =
-`),
-	unread(Unsupported, "not available in this version", `
-always_bcc =
-recipient_bcc_maps =
-sender_bcc_maps =
 `),
 	unread(Unsupported, "not available in this version; relayhost and transport_maps choose by recipient", `
 empty_address_default_transport_maps_lookup_key = <>

@@ -1,0 +1,81 @@
+package cleanup
+
+import (
+	"context"
+	"errors"
+
+	"postrider/lib/address"
+	"postrider/lib/mail"
+)
+
+// readdress puts other addresses in the place of those of the envelope: canonical ones,
+// those that a virtual alias stands for, and who gets a copy. It is done before the
+// message is durable: what the tables cannot say now is refused with 451, and nothing is
+// half expanded.
+func (m *message) readdress() {
+	list, err := m.expand(context.Background(), m.set.mapper)
+	switch {
+	case err == nil:
+		m.env.Recipients = list
+	case errors.Is(err, address.ErrExpansion):
+		m.s.log.Warnf("%s: %v -- message not accepted, try again later", m.env.ID, err)
+		m.refuse(&refusal{451, "4.6.0", "Alias expansion error"})
+	default:
+		m.s.log.Warnf("%s: %v -- message not accepted, try again later", m.env.ID, err)
+		m.refuse(&refusal{451, "4.3.0", "Error: queue file write error"})
+	}
+}
+
+// expand rewrites the sender and returns the recipients.
+func (m *message) expand(ctx context.Context, mapper *address.Mapper) ([]mail.Recipient, error) {
+	var err error
+	if m.env.Sender, err = mapper.Canonical(ctx, m.env.Sender, address.EnvelopeSender); err != nil {
+		return nil, err
+	}
+	to := m.env.Recipients
+	for i := range to {
+		r := &to[i]
+		a, err := mapper.Canonical(ctx, r.Address, address.EnvelopeRecipient)
+		if err != nil {
+			return nil, err
+		}
+		if a != r.Address && r.Original == "" {
+			r.Original = r.Address
+		}
+		r.Address = a
+	}
+	if m.copied() {
+		copies, err := mapper.Copies(ctx, m.env.Sender, to)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range copies {
+			to = append(to, mail.Recipient{Address: a, Notify: mail.NotifyNever})
+		}
+	}
+	var list []mail.Recipient
+	for i := range to {
+		all, err := mapper.Virtual(ctx, to[i].Address)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range all {
+			r := to[i]
+			if a != r.Address {
+				if r.Original == "" {
+					r.Original = r.Address
+				}
+				r.Address = a
+			}
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+// copied says whether always_bcc and its like hold for the message: not for what the mail
+// system wrote itself or sends on, nor for what had its copies when it came first.
+func (m *message) copied() bool {
+	from := m.env.Origin
+	return (from == mail.FromSMTP || from == mail.FromMaildrop) && m.env.Replaces.ID == ""
+}
