@@ -78,7 +78,7 @@ func TestMapper(t *testing.T) {
 		"unknown@virtual.example": `"unknown@virtual.example"`,
 		"a@ring.example":          `unreasonable virtual_alias_maps map nesting for a@ring.example`,
 		"grow@virtual.example":    `"grow@virtual.example" "grow2@virtual.example"`,
-		"wide@virtual.example": `unreasonable virtual_alias_maps map expansion size for wide@virtual.example`,
+		"wide@virtual.example":    `unreasonable virtual_alias_maps map expansion size for wide@virtual.example`,
 	} {
 		if got := text(m.Virtual(ctx, mail.Address(in))); got != want {
 			t.Errorf("%s: got %s, want %s", in, got, want)
