@@ -188,11 +188,16 @@ func (p *plan) noteSpecs(c *config.Config) {
 		if param.Kind != config.KindList && param.Kind != config.KindMatch {
 			continue
 		}
-		for _, spec := range table.Leaves(c.List(param.Name)) {
-			for _, path := range spec.Files() {
-				if !slices.Contains(p.specs[path], spec.String()) {
-					p.specs[path] = append(p.specs[path], spec.String())
-				}
+		p.noteTables(c.List(param.Name))
+	}
+}
+
+// noteTables is noteSpecs for some tables.
+func (p *plan) noteTables(specs []string) {
+	for _, spec := range table.Leaves(specs) {
+		for _, path := range spec.Files() {
+			if !slices.Contains(p.specs[path], spec.String()) {
+				p.specs[path] = append(p.specs[path], spec.String())
 			}
 		}
 	}

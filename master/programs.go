@@ -153,6 +153,7 @@ type plan struct {
 	keep      map[string]capabilities // by program: what is left of root's
 	pairs     []tlsconf.Pair          // certificates with their keys
 	copied    map[string]bool         // by path: handed out as a copy, as tables are
+	policy    compiled                // of sched.cf
 }
 
 // newPlan works the plan out. An error is about master.cf's inet lines.

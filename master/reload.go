@@ -28,6 +28,12 @@ func (s *supervisor) reload() {
 		s.log.Errorf("reload: %v; the old configuration stays", err)
 		return
 	}
+	k, err := s.compile(c, s.ids)
+	if err != nil {
+		s.log.Errorf("reload: %s; the old configuration stays", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return
+	}
+	p.withPolicy(k)
 	fresh, err := s.bind(p)
 	if err != nil {
 		s.log.Errorf("reload: %v; the old configuration stays", err)
@@ -38,10 +44,12 @@ func (s *supervisor) reload() {
 			s.log.Warnf("%s", w)
 		}
 	}
+	old := s.plan.policy
 	s.plan = p
 	s.log.Set(logOptions(c))
 	s.openLogFile()
 	s.log.Infof("reload -- version %s, configuration %s", c.String("mail_version"), s.dir)
+	s.sayPolicy(old)
 	s.openFiles()
 	if err := s.serveProfiles(); err != nil {
 		s.log.Warnf("profiles: %v", err)
@@ -55,6 +63,7 @@ func (s *supervisor) reload() {
 		s.setup(x.child)
 		s.giveFiles(x.child, proto.GrantTable, nil)
 		s.giveFiles(x.child, proto.GrantFile, nil)
+		s.givePolicy(x.child)
 		for _, l := range p.listens {
 			if f := fresh[l.key()]; f != nil && l.program == x.name {
 				s.give(x.child, proto.GrantListener, l.name, f)

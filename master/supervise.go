@@ -43,6 +43,12 @@ func (e environment) supervise() error {
 	if err := checkDaemons(s.plan); err != nil {
 		return err
 	}
+	k, err := e.compile(c, s.ids)
+	if err != nil {
+		sayLines(err)
+		return errSaid
+	}
+	s.plan.withPolicy(k)
 	var refused []string
 	var wrong []string // what the log should say
 	for _, p := range warnings {
@@ -50,6 +56,7 @@ func (e environment) supervise() error {
 			wrong = append(wrong, p.String())
 		}
 	}
+	wrong = append(wrong, k.warnings...)
 	for _, d := range directories(c, s.ids) {
 		if err := d.make(); err != nil {
 			return fmt.Errorf("make directory: %w", err)

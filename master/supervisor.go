@@ -210,6 +210,7 @@ func (s *supervisor) start(x *slot) {
 	for _, f := range []proto.GrantKind{proto.GrantTable, proto.GrantFile} {
 		s.giveFiles(ch, f, nil)
 	}
+	s.givePolicy(ch)
 	for _, l := range s.plan.listens {
 		if f := s.sockets[l.key()]; f != nil && l.program == x.name {
 			s.give(ch, proto.GrantListener, l.name, f)

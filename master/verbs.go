@@ -40,6 +40,15 @@ func (e environment) check() error {
 	if err != nil {
 		return err
 	}
+	if k, err := e.compile(c, a); err != nil {
+		sayLines(err)
+		failed = true
+	} else {
+		p.withPolicy(k)
+		for _, w := range k.warnings {
+			say("%s", w)
+		}
+	}
 	if err := checkDaemons(p); err != nil {
 		fail("%v", err)
 	}
@@ -189,6 +198,12 @@ func (e environment) reload() error {
 		if _, perr := newPlan(c); perr != nil {
 			say("fatal: %v", perr)
 			err = errSaid
+		}
+	}
+	if err == nil {
+		var a *accounts
+		if a, err = ids(c); err == nil {
+			err = e.sayCompile(c, a)
 		}
 	}
 	if err != nil {

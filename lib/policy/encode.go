@@ -14,8 +14,8 @@ import (
 const (
 	magic   = "PRPOLICY"
 	version = 1
-	// EncodedMax is how large a binary form may be, bytes: what a frame of 200,000 rules needs.
-	EncodedMax = 32 << 20
+	// EncodedMax is how large a binary form may be, bytes: some 50,000 rules, and what package daemon reads.
+	EncodedMax = 16 << 20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

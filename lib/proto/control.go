@@ -68,6 +68,10 @@ const (
 	GrantStrikes                       // a file of its own: package suspect's Strikes
 )
 
+// PolicyFile is the name of the granted file (GrantFile) with the compiled sched.cf, for
+// package policy; it is empty when there is no sched.cf.
+const PolicyFile = "sched.cf"
+
 // Grant hands over one descriptor. A grant of the same kind and name replaces the
 // earlier one.
 type Grant struct {

@@ -12,40 +12,10 @@ import (
 // that always does.
 func (r *reader) terms(e policy.Expr) []string {
 	var list []string
-	for _, t := range conjuncts(e) {
+	for _, t := range policy.Terms(e) {
 		list = append(list, r.p.Show(t))
 	}
 	return list
-}
-
-// conjuncts splits a condition at its outermost &&.
-func conjuncts(e policy.Expr) []policy.Expr {
-	if len(e) == 0 {
-		return nil
-	}
-	root := &e[len(e)-1]
-	if root.Op != policy.OpAnd {
-		return []policy.Expr{e}
-	}
-	return append(conjuncts(subtree(e, root.Args[0])), conjuncts(subtree(e, root.Args[1]))...)
-}
-
-// subtree returns the part of e that ends with step i.
-func subtree(e policy.Expr, i uint16) policy.Expr {
-	var out policy.Expr
-	var copy func(uint16) uint16
-	copy = func(i uint16) uint16 {
-		n := e[i]
-		args := make([]uint16, len(n.Args))
-		for k, a := range n.Args {
-			args[k] = copy(a)
-		}
-		n.Args = args
-		out = append(out, n)
-		return uint16(len(out) - 1)
-	}
-	copy(i)
-	return out
 }
 
 // subset says whether each of a is among b, so that a holds whenever b does.
@@ -60,7 +30,7 @@ func (r *reader) contradiction(e policy.Expr) string {
 	type bounds struct{ low, high int64 }
 	is, hold := map[string]string{}, map[string]bool{}
 	span := map[int64]bounds{}
-	for _, t := range conjuncts(e) {
+	for _, t := range policy.Terms(e) {
 		root := t[len(t)-1]
 		text := r.p.Show(t)
 		hold[text] = true
@@ -72,7 +42,7 @@ func (r *reader) contradiction(e policy.Expr) string {
 		}
 		a, b := t[root.Args[0]], t[root.Args[1]]
 		if root.Op == policy.OpSame && b.Op == policy.OpText && a.Op != policy.OpText {
-			left := r.p.Show(subtree(t, root.Args[0]))
+			left := r.p.Show(policy.Part(t, root.Args[0]))
 			if v, has := is[left]; has && v != b.Str {
 				return fmt.Sprintf("%s cannot be %q and %q", left, v, b.Str)
 			}

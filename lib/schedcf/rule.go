@@ -69,7 +69,8 @@ func (r *reader) rulesAsWhole(body *hclsyntax.Body) {
 	for i := range rules {
 		where := at[i].DefRange()
 		terms[i] = r.terms(rules[i].When)
-		if why := r.contradiction(rules[i].When); why != "" {
+		wrong := len(rules[i].When) == 1 && rules[i].When[0].Op == policy.OpBool && rules[i].Text != "false"
+		if why := r.contradiction(rules[i].When); why != "" && !wrong {
 			r.warnf(where, "this rule never holds: %s", why)
 		}
 		for k := range i {

@@ -2,7 +2,6 @@ package schedcf
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -36,7 +35,7 @@ func (r *reader) schedule(b *block, d declaration) {
 		s.Interval = usualInterval
 	}
 	if s.MaxInterval > 0 && s.MaxInterval < s.Interval {
-		b.errorf(b.body.Attributes["max_retry_interval"].Expr.Range(), "max_retry_interval is below retry_interval, %s", span(s.Interval))
+		b.errorf(b.body.Attributes["max_retry_interval"].Expr.Range(), "max_retry_interval is below retry_interval, %s", policy.Span(s.Interval))
 	}
 	r.tiers(b, s)
 	r.end(b, s, ladder)
@@ -109,28 +108,14 @@ func (r *reader) end(b *block, s *policy.Schedule, ladder []hcl.Range) {
 	}
 	for i, d := range s.Notify {
 		if d >= s.Expire {
-			b.warnf(notices[i], "notify: after %s the message has expired", span(d))
+			b.warnf(notices[i], "notify: after %s the message has expired", policy.Span(d))
 		}
 	}
 	var sum time.Duration
 	for i, d := range s.Retry {
 		if sum += d; sum > s.Expire && i < len(s.Retry)-1 {
-			b.warnf(ladder[i+1], "expire = %s is before this step of the ladder, which comes after %s", span(s.Expire), span(sum))
+			b.warnf(ladder[i+1], "expire = %s is before this step of the ladder, which comes after %s", policy.Span(s.Expire), policy.Span(sum))
 			break
 		}
 	}
-}
-
-// span shows a time as an operator writes it.
-func span(d time.Duration) string {
-	if d >= 48*time.Hour && d%(24*time.Hour) == 0 {
-		return strconv.Itoa(int(d/(24*time.Hour))) + "d"
-	}
-	s := d.String()
-	for _, zero := range []string{"0s", "0m"} {
-		if len(s) > 2 && s[len(s)-2:] == zero && (s[len(s)-3] == 'm' || s[len(s)-3] == 'h') {
-			s = s[:len(s)-2]
-		}
-	}
-	return s
 }
