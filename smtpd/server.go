@@ -40,6 +40,7 @@ type service struct {
 	server   *server
 	name     string
 	listener net.Listener
+	socket   listening // of it
 	log      *maillog.Logger
 	set      atomic.Pointer[settings]
 	gate     gate
@@ -80,8 +81,9 @@ func (s *server) listen(name string, l net.Listener, log *maillog.Logger, set *s
 	if !known {
 		if v != nil {
 			v.gate.shut()
+			v.socket.Close()
 		}
-		v = &service{server: s, name: name, listener: l, log: log}
+		v = &service{server: s, name: name, listener: l, socket: listenOn(l), log: log}
 		s.services[name] = v
 	}
 	v.set.Store(set)
@@ -102,7 +104,7 @@ func (s *server) drop(keep map[string]bool) {
 	for name, v := range s.services {
 		if !keep[name] {
 			v.gate.shut()
-			v.listener.Close()
+			v.socket.Close()
 			delete(s.services, name)
 		}
 	}
@@ -147,7 +149,7 @@ func (v *service) Accept() (net.Conn, error) {
 	if !v.gate.enter() {
 		return nil, net.ErrClosed
 	}
-	conn, err := v.listener.Accept()
+	conn, err := v.socket.Accept()
 	if err != nil {
 		v.gate.leave()
 		return nil, err
@@ -156,7 +158,7 @@ func (v *service) Accept() (net.Conn, error) {
 }
 
 // Close closes the listener (net.Listener).
-func (v *service) Close() error { return v.listener.Close() }
+func (v *service) Close() error { return v.socket.Close() }
 
 // Addr is the listener's address (net.Listener).
 func (v *service) Addr() net.Addr { return v.listener.Addr() }

@@ -8,7 +8,7 @@ import (
 )
 
 // slack is how much later than asked for a thread may be woken by a timer.
-const slack = time.Millisecond
+const slack = 4 * time.Millisecond
 
 // timerSlack lets the kernel wake this process's threads up to a millisecond late. The
 // watcher of Go's runtime (sysmon) sleeps 20 microseconds at a time while the process

@@ -29,6 +29,7 @@ type Reader struct {
 	Before  func() error  // if set, called before each read, once its deadline is set
 
 	conn net.Conn
+	time deadline
 	buf  []byte // read and not yet taken: buf[r:w]
 	r, w int
 }
@@ -149,8 +150,8 @@ func (r *Reader) room() {
 
 // fill reads once.
 func (r *Reader) fill() error {
-	if r.Timeout > 0 {
-		if err := r.conn.SetReadDeadline(time.Now().Add(r.Timeout)); err != nil {
+	if until, late := r.time.next(r.Timeout); late {
+		if err := r.conn.SetReadDeadline(until); err != nil {
 			return err
 		}
 	}
@@ -166,6 +167,7 @@ func (r *Reader) fill() error {
 			return nil // an error comes again
 		}
 		if err != nil {
+			r.time = deadline{} // somebody may have set another, to end the wait
 			return err
 		}
 	}

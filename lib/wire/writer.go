@@ -12,6 +12,7 @@ type Writer struct {
 	Timeout time.Duration // for each write to the connection; 0 is for ever
 
 	conn net.Conn
+	time deadline
 	buf  []byte
 	size int
 	dots Stuffer
@@ -76,8 +77,8 @@ func (w *Writer) Flush() error {
 		w.buf = w.buf[:0]
 		return w.err
 	}
-	if w.Timeout > 0 {
-		w.err = w.conn.SetWriteDeadline(time.Now().Add(w.Timeout))
+	if until, late := w.time.next(w.Timeout); late {
+		w.err = w.conn.SetWriteDeadline(until)
 	}
 	if w.err == nil {
 		_, w.err = w.conn.Write(w.buf)
