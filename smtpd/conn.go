@@ -62,13 +62,13 @@ func (l listening) Accept() (net.Conn, error) {
 		return l.Listener.Accept()
 	}
 	var fd int
-	var from unix.Sockaddr
+	var from syscall.Sockaddr // x/sys/unix would ask for the protocol, each time
 	var err error
 	gone := l.raw.Read(func(s uintptr) bool {
 		for {
-			fd, from, err = unix.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			if err != unix.EINTR && err != unix.ECONNABORTED { // it was closed while it waited
-				return err != unix.EAGAIN
+			fd, from, err = syscall.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if err != syscall.EINTR && err != syscall.ECONNABORTED { // it was closed while it waited
+				return err != syscall.EAGAIN
 			}
 		}
 	})
@@ -80,9 +80,9 @@ func (l listening) Accept() (net.Conn, error) {
 	}
 	c := &conn{File: os.NewFile(uintptr(fd), "")}
 	switch a := from.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		c.peer = netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		c.peer = netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
 	}
 	return c, nil
