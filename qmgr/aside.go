@@ -51,7 +51,7 @@ func (m *manager) setAside(msg *message, program string, from *delivery) *delive
 	if program == bounceService {
 		d.report = d.nextHop
 	}
-	if d.report != reportDelay { // a delay notice stands in nobody's way
+	if !beside(d.report) {
 		for _, n := range d.recipients {
 			if r := &msg.rcpts[n]; r.state == trying || r.state == failed {
 				r.state = foreign
@@ -108,7 +108,7 @@ func (m *manager) tryNext(s *aside) {
 			continue
 		}
 		left := d.recipients
-		if d.report != reportDelay {
+		if !beside(d.report) {
 			left = slices.DeleteFunc(slices.Clone(left), func(n uint32) bool { return msg.rcpts[n].state != foreign })
 		}
 		if msg.gone || msg.corrupt != "" || len(left) == 0 || m.spool.IsHeld(msg.Ref) {

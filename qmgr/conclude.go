@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"slices"
 	"time"
 
 	"postrider/lib/mail"
@@ -16,7 +17,12 @@ const bounceService = "bounce"
 const (
 	reportFailure = "failure"
 	reportDelay   = "delay"
+	reportSuccess = "success"
 )
+
+// beside says whether a report stands in nobody's way: what it is about goes on, or is
+// over, whatever becomes of the report.
+func beside(report string) bool { return report == reportDelay || report == reportSuccess }
 
 // conclude ends a pass: the scheduler has nothing of msg any more. What failed for
 // good is reported first, in one report; what is left is filed for its next time,
@@ -52,6 +58,13 @@ func (m *manager) conclude(msg *message) {
 	if m.delayed(msg) {
 		msg.warning = true
 		m.report(msg, reportDelay, msg.numbers(deferred))
+		return
+	}
+
+	if told := msg.arrived; len(told) > 0 {
+		slices.Sort(told) // they came as they were delivered
+		msg.arrived = nil
+		m.report(msg, reportSuccess, told)
 		return
 	}
 
@@ -148,11 +161,12 @@ func (m *manager) report(msg *message, kind string, numbers []uint32) {
 	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: rs})
 }
 
-// reported takes bounce's answer for one recipient.
-func (m *manager) reported(msg *message, r *proto.RecipientResult) {
+// reported takes bounce's answer to a report for one recipient.
+func (m *manager) reported(msg *message, report string, r *proto.RecipientResult) {
 	rc := &msg.rcpts[r.Index]
 	switch {
-	case msg.warning && rc.state != failed:
+	case report == reportSuccess: // one that cannot be queued is lost: it is asked for once
+	case report == reportDelay:
 		if r.Status.Class == mail.Sent {
 			msg.State.Notices = 1
 		}

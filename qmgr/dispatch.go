@@ -84,7 +84,10 @@ func (m *manager) deliver(a sched.Action) bool {
 		m.machine.Return(m.now(), a.Entry)
 		return true
 	}
-	left := msg.unfinished(a.Recipients)
+	left := a.Recipients
+	if a.Transport != bounceService || a.NextHop != reportSuccess {
+		left = msg.unfinished(left)
+	}
 	if len(left) == 0 { // a message in the journal took them over while they waited
 		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})
 		return true

@@ -33,12 +33,12 @@ func (m *manager) takeForeign(a *agent, hands []proto.InHand) {
 }
 
 // applyForeign marks the recipients that agents have in hand since before we were
-// started: they are neither tried nor reported again. A delay notice stands in
-// nobody's way, but is not to be sent twice.
+// started: they are neither tried nor reported again. Nor is a delay notice
+// sent twice.
 func (m *manager) applyForeign(msg *message) {
 	for _, d := range m.held[msg.Ref] {
-		if d.report == reportDelay {
-			msg.warning = true
+		if beside(d.report) {
+			msg.warning = msg.warning || d.report == reportDelay
 			continue
 		}
 		for _, n := range d.recipients {
@@ -101,7 +101,7 @@ func (m *manager) foreignResult(a *agent, r *proto.Result) {
 	}
 	// Not open yet. What is finished is marked at once; the rest is known again when
 	// the message is opened.
-	if d.report != reportDelay {
+	if !beside(d.report) {
 		var sent []uint32
 		for i := range r.Recipients {
 			if rr := &r.Recipients[i]; rr.Status.Class == mail.Sent && !rr.Replaced {
@@ -142,7 +142,7 @@ func (m *manager) applyEarly(msg *message) {
 	delete(m.early, msg.Ref)
 	for i := range list {
 		for _, n := range list[i].d.recipients {
-			if int(n) < len(msg.rcpts) && list[i].d.report != reportDelay && (msg.rcpts[n].state == trying || msg.rcpts[n].state == failed) {
+			if int(n) < len(msg.rcpts) && !beside(list[i].d.report) && (msg.rcpts[n].state == trying || msg.rcpts[n].state == failed) {
 				msg.rcpts[n].state = foreign
 			}
 		}
@@ -160,6 +160,8 @@ func (m *manager) applyResult(msg *message, d *delivery, r *proto.Result) {
 				msg.State.Notices = 1
 			}
 		}
+		return
+	case d.report == reportSuccess:
 		return
 	case d.service == bounceService:
 		for i := range r.Recipients {
@@ -181,10 +183,10 @@ func (m *manager) applyResult(msg *message, d *delivery, r *proto.Result) {
 	m.untried(msg, d)
 }
 
-// untried is again for those of a delivery that its agent said nothing of. A notice of
-// delay leaves its recipients where they are.
+// untried is again for those of a delivery that its agent said nothing of. A report
+// that is beside the delivery leaves its recipients where they are.
 func (m *manager) untried(msg *message, d *delivery) {
-	if d.report != reportDelay {
+	if !beside(d.report) {
 		m.again(msg, d.recipients)
 	}
 }

@@ -200,7 +200,7 @@ func (m *manager) unreadable(id proto.DeliveryID, err error) {
 		d.msg.corrupt = err.Error()
 	}
 	for _, n := range d.recipients {
-		if r := &d.msg.rcpts[n]; r.state == trying && d.report != reportDelay {
+		if r := &d.msg.rcpts[n]; r.state == trying && !beside(d.report) {
 			r.state = deferred
 			r.status = d.msg.share(mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "queue file read error"})
 		}

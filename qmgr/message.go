@@ -60,6 +60,7 @@ type message struct {
 	requeued bool              // in this pass cleanup was asked to take it anew
 	reported bool              // failures of this pass were handed to bounce, with whatever success
 	warning  bool              // a delay notice is under way
+	arrived  []uint32          // recipients of this pass whose sender is to hear that they have it
 	gone     bool              // deleted by an operator
 	idle     bool              // the scheduler has nothing of it; it waits for replaced or foreign recipients
 	over     []uint32          // finished in this turn: the message is in manager.touched

@@ -29,22 +29,23 @@ func (m *manager) results(a *agent, rs []proto.Result) {
 		}
 		delete(m.inHand, id)
 		a.busy--
-		m.record(d.msg, d.service, r)
+		m.record(d.msg, d.report, r)
 		// A recipient the agent says nothing of was not tried.
 		m.untried(d.msg, d)
 		m.machine.Result(m.now(), id, sched.HopResult{OK: r.Hop.Class != mail.Deferred, Reason: r.Hop})
 	}
 }
 
-// record notes the outcome for each recipient of a result.
-func (m *manager) record(msg *message, service string, r *proto.Result) {
+// record notes the outcome for each recipient of a result: of a delivery, or of a report
+// when it is one.
+func (m *manager) record(msg *message, report string, r *proto.Result) {
 	for i := range r.Recipients {
 		rr := &r.Recipients[i]
 		if int(rr.Index) >= len(msg.rcpts) {
 			continue
 		}
-		if service == bounceService {
-			m.reported(msg, rr)
+		if report != "" {
+			m.reported(msg, report, rr)
 			continue
 		}
 		rc := &msg.rcpts[rr.Index]
@@ -58,6 +59,9 @@ func (m *manager) record(msg *message, service string, r *proto.Result) {
 		case rr.Status.Class == mail.Sent:
 			rc.state = finished
 			m.touch(msg, rr.Index)
+			if msg.Envelope.Recipients[rr.Index].Notify&mail.NotifySuccess != 0 && !rr.Reports && msg.Envelope.Sender != "" {
+				msg.arrived = append(msg.arrived, rr.Index)
+			}
 		case rr.Status.Class == mail.Bounced && !m.set.softBounce:
 			rc.state = failed
 		default:

@@ -55,6 +55,7 @@ type attempt struct {
 	relay     string
 	uses      int
 	connected time.Time
+	reports   bool // the server offers DSN
 }
 
 type outcome struct {
@@ -260,7 +261,7 @@ const (
 // use makes one transaction on s and gives s back to the cache or ends it.
 func (d *delivery) use(s *session) verdict {
 	s.uses++
-	d.at = attempt{s.relay, s.uses, s.born}
+	d.at = attempt{s.relay, s.uses, s.born, s.has(dsn)}
 	whole := false
 	defer func() {
 		if !whole { // a panic ends the session too
@@ -359,7 +360,7 @@ func (d *delivery) decide(i int, s mail.Status, at attempt) {
 	rcpt := &d.r.Recipients[i]
 	d.decided[i] = true
 	d.left--
-	d.out = append(d.out, proto.RecipientResult{Index: rcpt.Index, Status: s})
+	d.out = append(d.out, proto.RecipientResult{Index: rcpt.Index, Reports: at.reports, Status: s})
 	d.line = maillog.Delivery{
 		Queue: d.r.Queue, To: rcpt.Address, OrigTo: rcpt.Original, Relay: at.relay, ConnUse: at.uses,
 		Arrival: d.r.Arrival, Active: d.r.Active, Handed: d.r.Handed, Connected: at.connected, Status: s,

@@ -12,7 +12,7 @@ import (
 // AgentHello; then it sends again every result that no qmgr has acknowledged.
 const (
 	DeliverName    = "deliver"
-	DeliverVersion = 3
+	DeliverVersion = 4
 	// InlineMax bounds the content that travels inside Deliver, in bytes; a larger
 	// one comes as a descriptor.
 	InlineMax = 128 << 10
@@ -217,7 +217,10 @@ type Result struct {
 type RecipientResult struct {
 	Index    uint32
 	Replaced bool
-	Status   mail.Status
+	// Reports says that the next server takes the wish for a report of success over:
+	// it offers DSN (RFC 3461, 5.2.2).
+	Reports bool
+	Status  mail.Status
 }
 
 // Append implements ipc.Appender.
@@ -232,6 +235,7 @@ func (m *Result) Append(b []byte) []byte {
 		r := &m.Recipients[i]
 		b = ipc.AppendUint(b, uint64(r.Index))
 		b = ipc.AppendBool(b, r.Replaced)
+		b = ipc.AppendBool(b, r.Reports)
 		b = appendStatus(b, &r.Status)
 	}
 	return ipc.AppendString(b, m.Fault)
@@ -249,7 +253,7 @@ func (m *Result) Decode(b []byte) error {
 	n := d.Count()
 	m.Recipients = slices.Grow(m.Recipients[:0], n)
 	for range n {
-		r := RecipientResult{Index: d.Uint32(), Replaced: d.Bool()}
+		r := RecipientResult{Index: d.Uint32(), Replaced: d.Bool(), Reports: d.Bool()}
 		decodeStatus(&d, &r.Status)
 		m.Recipients = append(m.Recipients, r)
 	}

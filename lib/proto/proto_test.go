@@ -40,7 +40,7 @@ func messages() []message {
 			Body: mail.Body8Bit, UTF8: true, Origin: mail.FromLocal, Client: mail.Client{Name: "n", Addr: "a", Helo: "h", Protocol: "p", UID: 5}, Arrival: at, Active: at, Handed: at,
 			Size: 6, CRC: 7, Inline: true, Content: []byte("x"), FDOffset: 8, Recipients: []DeliverRecipient{{9, rc, st}}},
 		&Ack{[]DeliveryID{{1, 2}, {3, 4}}},
-		&Result{DeliveryID{1, 2}, "Q", 3, 4, st, []RecipientResult{{5, true, st}}, "panic"},
+		&Result{DeliveryID{1, 2}, "Q", 3, 4, st, []RecipientResult{{5, true, true, st}}, "panic"},
 		&AgentHello{"smtp", 1, 17, []InHand{{DeliveryID{1, 2}, "Q", 3, 4, "failure", []uint32{5, 6}}}},
 		&List{[]string{"hold"}, []string{"Q"}},
 		&Item{"deferred", "Q", at, 1234, true, "s@t", at, []ItemRecipient{{"a@b", "c@d", "why", 3, at, WaitTime}}},
@@ -122,7 +122,7 @@ func BenchmarkDecodeRequest(b *testing.B) {
 // BenchmarkResult is a result's way back, both halves.
 func BenchmarkResult(b *testing.B) {
 	st := mail.Status{DSN: "2.0.0", Text: "250 2.0.0 Ok: queued as 4C1xyzW1Bcdz2"}
-	m := &Result{ID: DeliveryID{1, 2}, Queue: "4C1xyzW1Bcdz1", File: 3, Slot: 4, Recipients: []RecipientResult{{0, true, st}}}
+	m := &Result{ID: DeliveryID{1, 2}, Queue: "4C1xyzW1Bcdz1", File: 3, Slot: 4, Recipients: []RecipientResult{{0, true, false, st}}}
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {

@@ -29,6 +29,9 @@ type Mail struct {
 	Sum        ledger.Sum
 	Session    int // number of the connection, from 1
 	At         time.Time
+
+	FromParameters string   // of MAIL, such as "SIZE=1 RET=HDRS"
+	RcptParameters []string // for each of Recipients
 }
 
 // Drop as a reply closes the connection without one.
@@ -266,9 +269,11 @@ type session struct {
 	r      *bufio.Reader
 	w      *bufio.Writer
 
-	sender     string
-	in         bool // after MAIL
-	recipients []string
+	sender         string
+	in             bool // after MAIL
+	recipients     []string
+	fromParameters string
+	rcptParameters []string
 }
 
 var errDrop = errors.New("closed by script")
@@ -336,7 +341,7 @@ func (x *session) command(line string) error {
 			r = b.From(sender)
 		}
 		if r == "" || r[0] == '2' {
-			x.sender, x.in, x.recipients = sender, true, nil
+			x.sender, x.in, x.recipients, x.fromParameters, x.rcptParameters = sender, true, nil, parameters(rest), nil
 		}
 		return x.reply(r, "250 2.1.0 Ok")
 	case "RCPT":
@@ -350,6 +355,7 @@ func (x *session) command(line string) error {
 		}
 		if r == "" || r[0] == '2' {
 			x.recipients = append(x.recipients, recipient)
+			x.rcptParameters = append(x.rcptParameters, parameters(rest))
 		}
 		return x.reply(r, "250 2.1.5 Ok")
 	case "DATA":
@@ -363,7 +369,7 @@ func (x *session) command(line string) error {
 		}
 		return x.data(b)
 	case "RSET":
-		x.in, x.recipients = false, nil
+		x.in, x.recipients, x.rcptParameters = false, nil, nil
 		return x.reply("", "250 2.0.0 Ok")
 	case "NOOP":
 		return x.reply("", "250 2.0.0 Ok")
@@ -381,13 +387,19 @@ func path(s string) string {
 	return s
 }
 
+// parameters is what stands behind the path.
+func parameters(s string) string {
+	_, s, _ = strings.Cut(s, ">")
+	return strings.TrimSpace(s)
+}
+
 func (x *session) data(b Behaviour) error {
 	x.w.WriteString("354 go ahead\r\n")
 	if err := x.w.Flush(); err != nil {
 		return err
 	}
-	m := &Mail{Sender: x.sender, Recipients: x.recipients, Session: x.number}
-	x.in, x.recipients = false, nil
+	m := &Mail{Sender: x.sender, Recipients: x.recipients, Session: x.number, FromParameters: x.fromParameters, RcptParameters: x.rcptParameters}
+	x.in, x.recipients, x.rcptParameters = false, nil, nil
 	var content bytes.Buffer
 	for {
 		line, err := x.r.ReadSlice('\n')
