@@ -161,6 +161,11 @@ func (c *child) converse(heard func(*child, error)) {
 			if m.Decode(f.Payload) == nil {
 				heard(c, &silence{m.Partner})
 			}
+		case proto.TypeDial:
+			var m proto.Dial
+			if m.Decode(f.Payload) == nil {
+				heard(c, &dial{m.Name})
+			}
 		case proto.TypeAlone:
 			var m proto.Alone
 			if m.Decode(f.Payload) == nil {

@@ -19,15 +19,16 @@ type program struct {
 	name    string
 	account func(*accounts) account // whom it runs as; nil: root
 	groups  func(*accounts) []uint32
-	inQueue bool                         // works in queue_directory
-	writer  bool                         // holds the spool's lock
-	notes   bool                         // notes what it reads (package suspect)
-	files   []string                     // files it reads besides tables
-	secrets func(*config.Config) secrets // and those that a service of it names for TLS and logins
-	without []string                     // prefixes of parameters whose tables it does not use
-	only    []string                     // if not nil: prefixes of those it uses
-	notAny  bool                         // uses no tables at all
-	count   func(*config.Config) int     // processes; nil: one
+	inQueue bool                          // works in queue_directory
+	writer  bool                          // holds the spool's lock
+	notes   bool                          // notes what it reads (package suspect)
+	files   []string                      // files it reads besides tables
+	dials   func(*config.Config) []string // what a service of it may be connected to
+	secrets func(*config.Config) secrets  // and those that a service of it names for TLS and logins
+	without []string                      // prefixes of parameters whose tables it does not use
+	only    []string                      // if not nil: prefixes of those it uses
+	notAny  bool                          // uses no tables at all
+	count   func(*config.Config) int      // processes; nil: one
 }
 
 var resolver = []string{"/etc/resolv.conf", "/etc/hosts"}
@@ -44,7 +45,7 @@ var programs = []program{
 	{name: "smtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"smtp_"}, secrets: clientSecrets("smtp_"),
 		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/8, 1)) }},
 	{name: "lmtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"lmtp_"}, secrets: clientSecrets("lmtp_")},
-	{name: "smtpd", account: func(a *accounts) account { return a.in }, files: resolver, secrets: serverSecrets, without: []string{"smtp_", "lmtp_", "mailbox_", "authorized_"},
+	{name: "smtpd", account: func(a *accounts) account { return a.in }, files: resolver, secrets: serverSecrets, dials: serverDials, without: []string{"smtp_", "lmtp_", "mailbox_", "authorized_"},
 		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/4, 1)) }},
 }
 
@@ -151,6 +152,7 @@ type plan struct {
 	files     map[string][]string     // by program: paths
 	specs     map[string][]string     // by path: the tables ("texthash:/path") that are read from it
 	keep      map[string]capabilities // by program: what is left of root's
+	dials     map[string][]string     // by program: what it may be connected to
 	pairs     []tlsconf.Pair          // certificates with their keys
 	copied    map[string]bool         // by path: handed out as a copy, as tables are
 	policy    compiled                // of sched.cf
@@ -160,7 +162,7 @@ type plan struct {
 func newPlan(c *config.Config) (*plan, error) {
 	s := c.Snapshot()
 	p := &plan{config: c, snapshot: s.Append(nil), tables: map[string][]string{}, files: map[string][]string{}, specs: map[string][]string{}, keep: map[string]capabilities{},
-		copied: map[string]bool{}}
+		copied: map[string]bool{}, dials: map[string][]string{}}
 	used := map[string]bool{"cleanup": true, "qmgr": true, "bounce": true}
 	configs := map[string][]*config.Config{}
 	for _, s := range c.Services() {
@@ -202,9 +204,12 @@ func newPlan(c *config.Config) (*plan, error) {
 			p.tables[pr.name] = union(p.tables[pr.name], pr.tables(own))
 		}
 		p.files[pr.name] = pr.files
-		if pr.secrets != nil {
-			for _, own := range configs[pr.name] {
+		for _, own := range configs[pr.name] {
+			if pr.secrets != nil {
 				p.take(pr.name, pr.secrets(own))
+			}
+			if pr.dials != nil {
+				p.dials[pr.name] = union(p.dials[pr.name], pr.dials(own))
 			}
 		}
 		if pr.account == nil {

@@ -290,7 +290,12 @@ func (s *supervisor) heard(c *child, err error) {
 	s.post(func() {
 		var quiet *silence
 		var wish *alone
+		var ask *dial
 		switch {
+		case errors.As(err, &ask):
+			if x := s.find(c.label()); x != nil && x.child == c {
+				s.dial(c, ask.name)
+			}
 		case errors.As(err, &quiet):
 			s.hush(c, quiet.partner)
 		case errors.As(err, &wish):

@@ -9,12 +9,14 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/mail"
 	"postrider/lib/maillog"
+	"postrider/lib/table"
 )
 
 // access decides which recipients a client may name (SMTPD_ACCESS_README).
 type access struct {
 	resolver     *address.Resolver
 	lists        [2][]string // smtpd_relay_restrictions, smtpd_recipient_restrictions
+	owners       table.Maps  // smtpd_sender_login_maps
 	unlisted     bool        // smtpd_reject_unlisted_recipient
 	relayCode    int
 	unknownLocal int
@@ -23,10 +25,11 @@ type access struct {
 }
 
 // restrictions are those that are known, besides those of lists that are always empty.
-var restrictions = []string{"permit", "reject", "defer", "permit_mynetworks", "permit_sasl_authenticated", "permit_auth_destination",
+var restrictions = []string{"permit", "reject", "defer", "permit_mynetworks", "permit_sasl_authenticated", "permit_auth_destination", "reject_sender_login_mismatch",
+	"reject_authenticated_sender_login_mismatch", "reject_unauthenticated_sender_login_mismatch", "reject_known_sender_login_mismatch",
 	"reject_unauth_destination", "defer_unauth_destination", "reject_unlisted_recipient", "reject_unauth_pipelining"}
 
-func newAccess(cfg *config.Config, r *address.Resolver, log *maillog.Logger) access {
+func newAccess(cfg *config.Config, r *address.Resolver, open table.Opener, log *maillog.Logger) access {
 	a := access{
 		resolver:     r,
 		lists:        [2][]string{cfg.List("smtpd_relay_restrictions"), cfg.List("smtpd_recipient_restrictions")},
@@ -35,6 +38,10 @@ func newAccess(cfg *config.Config, r *address.Resolver, log *maillog.Logger) acc
 		unknownLocal: cfg.Int("unknown_local_recipient_reject_code"),
 		unknownRelay: cfg.Int("unknown_relay_recipient_reject_code"),
 		unknownAlias: cfg.Int("unknown_virtual_alias_reject_code"),
+	}
+	var err error
+	if a.owners, err = table.Open(cfg.List("smtpd_sender_login_maps"), address.TableOptions(cfg, open)); err != nil {
+		log.Warnf("%v", err)
 	}
 	closed := false
 	for _, l := range a.lists {
@@ -61,7 +68,7 @@ func (a *access) trusted(ip netip.Addr) (bool, error) {
 }
 
 // recipient returns the refusal of a recipient, or the zero reply.
-func (a *access) recipient(client netip.Addr, sender, rcpt mail.Address) reply {
+func (a *access) recipient(client netip.Addr, user string, sender, rcpt mail.Address) reply {
 	ctx := context.Background() // tables are in memory
 	temp := func() reply {
 		return reply{451, "4.3.0", "<" + rcpt.External() + ">: Temporary lookup failure"}
@@ -108,8 +115,15 @@ func (a *access) recipient(client netip.Addr, sender, rcpt mail.Address) reply {
 				}
 			case "permit_auth_destination":
 				permit = rt.Authorised()
-			case "permit_sasl_authenticated", "reject_unauth_pipelining":
-				// Nobody is; and pipelining is refused before it comes to this.
+			case "permit_sasl_authenticated":
+				permit = user != ""
+			case "reject_sender_login_mismatch", "reject_authenticated_sender_login_mismatch",
+				"reject_unauthenticated_sender_login_mismatch", "reject_known_sender_login_mismatch":
+				if r := a.owned(ctx, name, user, sender); r.code != 0 {
+					return r
+				}
+			case "reject_unauth_pipelining":
+				// It is refused before it comes to this.
 			case "reject_unauth_destination":
 				if !rt.Authorised() {
 					return refuse(a.relayCode, "5.7.1", "Relay access denied")

@@ -11,6 +11,8 @@ type verb uint8
 const (
 	helo verb = iota
 	ehlo
+	startTLS
+	auth
 	mailFrom
 	rcptTo
 	data
@@ -24,10 +26,13 @@ const (
 )
 
 // verbNames are the commands; the last stands for all that are none.
-var verbNames = [verbs]string{"HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "QUIT", "HELP", "UNKNOWN"}
+var verbNames = [verbs]string{"HELO", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "QUIT", "HELP", "UNKNOWN"}
 
 // mustBeLast are the commands that end a pipelined group (RFC 2920, section 3.1).
-var mustBeLast = [verbs]bool{helo: true, ehlo: true, data: true, noop: true, vrfy: true}
+var mustBeLast = [verbs]bool{helo: true, ehlo: true, startTLS: true, auth: true, data: true, noop: true, vrfy: true}
+
+// beforeTLS are the commands that need no TLS where everything else does (RFC 3207, section 4).
+var beforeTLS = [verbs]bool{helo: true, ehlo: true, startTLS: true, noop: true, quit: true, help: true, unknown: true}
 
 // isJunk are the commands that are counted between messages (smtpd_junk_command_limit).
 var isJunk = [verbs]bool{helo: true, ehlo: true, rset: true, noop: true, vrfy: true, help: true}
@@ -67,8 +72,16 @@ func (f *front) command(line []byte) {
 		f.shut(reply{221, "2.7.0", "Error: I can break rules, too. Goodbye."})
 		return
 	}
+	if f.set.tls.level == "encrypt" && f.tls == nil && !beforeTLS[v] {
+		f.finish(reply{530, "5.7.0", "Must issue a STARTTLS command first"})
+		return
+	}
 	var r reply
 	switch v {
+	case startTLS:
+		r = f.startTLS(arg)
+	case auth:
+		r = f.auth(arg)
 	case helo, ehlo:
 		r = f.hello(v, arg)
 	case mailFrom:
@@ -86,7 +99,7 @@ func (f *front) command(line []byte) {
 	case vrfy:
 		r = f.vrfy(arg)
 	case help:
-		r = reply{214, "2.0.0", "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY QUIT HELP"}
+		r = reply{214, "2.0.0", "Commands: HELO EHLO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY QUIT HELP"}
 	default:
 		r = reply{500, "5.5.2", "Error: command not recognized"}
 	}

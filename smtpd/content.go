@@ -35,7 +35,7 @@ func (f *front) content() reply {
 	}
 	defer drop()
 	var refusal reply
-	if _, err := msg.Write(appendReceived(msg.AvailableBuffer(1024), env, f.addr.Is6(), f.set.hostname, f.set.mailName)); err != nil {
+	if _, err := msg.Write(f.set.appendReceived(msg.AvailableBuffer(1024), env, f.addr.Is6(), f.tls)); err != nil {
 		refusal = f.failure(err)
 		drop()
 	}

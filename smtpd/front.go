@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -16,7 +17,7 @@ import (
 
 // front is a session: the connection as the engine sees it (net.Conn), and all that is
 // known of the client. It is used by the session's goroutine alone, but for the
-// read deadline of conn, by which the server wakes it at the end.
+// read deadline of raw, by which the server wakes it at the end.
 //
 // The engine reads a line, acts, and writes a reply. So each Read means that the command
 // before is done, and each Write belongs to the command in verb.
@@ -24,7 +25,9 @@ type front struct {
 	service *service
 	set     *settings
 	log     *maillog.Logger
-	conn    net.Conn
+	raw     net.Conn // TCP
+	conn    net.Conn // raw, or TLS over it
+	tls     *protection
 	addr    netip.Addr
 	client  mail.Client
 	in      *wire.Reader
@@ -60,7 +63,7 @@ type front struct {
 // newFront begins a session.
 func newFront(v *service, conn net.Conn) *front {
 	set := v.set.Load()
-	f := &front{service: v, set: set, conn: conn, where: "CONNECT"}
+	f := &front{service: v, set: set, raw: conn, conn: conn, where: "CONNECT"}
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		f.addr = a.AddrPort().Addr().Unmap().WithZone("")
 	}
@@ -190,10 +193,14 @@ func (f *front) Close() error {
 	f.over, f.closed = true, true
 	f.service.server.remove(f) // before the client can know, and come again
 	err := f.out.Flush()
+	if c, ok := f.conn.(*tls.Conn); ok {
+		f.raw.SetWriteDeadline(time.Now().Add(time.Second))
+		c.CloseWrite()
+	}
 	if f.linger && err == nil {
 		f.drain()
 	}
-	f.conn.Close()
+	f.raw.Close()
 	f.returnBuffer()
 	f.log.Event(maillog.Disconnect{Client: f.client, Commands: f.tally()})
 	f.service.server.vacate(f.slot)
@@ -204,13 +211,13 @@ func (f *front) Close() error {
 // drain reads for a moment what a client sends that has been refused: closing at once
 // would reset the connection, and the client might not see the reply.
 func (f *front) drain() {
-	c, ok := f.conn.(interface{ CloseWrite() error })
-	if !ok || c.CloseWrite() != nil || f.conn.SetReadDeadline(time.Now().Add(time.Second)) != nil {
+	c, ok := f.raw.(interface{ CloseWrite() error })
+	if !ok || c.CloseWrite() != nil || f.raw.SetReadDeadline(time.Now().Add(time.Second)) != nil {
 		return
 	}
 	var b [1024]byte
 	for range 64 {
-		if _, err := f.conn.Read(b[:]); err != nil {
+		if _, err := f.raw.Read(b[:]); err != nil {
 			return
 		}
 	}

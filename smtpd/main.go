@@ -26,11 +26,14 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 			s.names.expect()
 		}
 	}
+	auth := dovecots{d: d}
 	load := func() {
 		open := map[string]bool{}
 		for name, l := range d.Listeners() {
 			line, cfg := d.Service(name)
 			set := newSettings(cfg, d.Opener(), d.Log)
+			set.tls = newTLS(cfg, d.File, d.Log)
+			set.sasl = newSASL(cfg, d.File, auth.of, d.Log)
 			s.listen(name, l, d.Log.Named(d.Tag(cfg)), set, line.MaxProc)
 			open[name] = true
 		}

@@ -62,7 +62,7 @@ func (f *front) usual(code int) reply {
 	switch f.verb {
 	case helo, ehlo:
 		if good && f.verb == ehlo {
-			return reply{250, "", f.set.ehlo}
+			return reply{250, "", f.offer()}
 		} else if good {
 			return reply{250, "", f.set.hostname}
 		}
@@ -94,7 +94,11 @@ func (f *front) greet() {
 			return
 		}
 	}
-	if early := peek(f.conn); len(early) > 0 {
+	if f.set.tls.wrap {
+		if !f.handshake() {
+			return
+		}
+	} else if early := peek(f.raw); len(early) > 0 {
 		f.pipelining(early)
 		return
 	}

@@ -119,7 +119,7 @@ func (s *server) stop() {
 	defer s.mu.Unlock()
 	for f := range s.fronts {
 		// Ends its wait for a command; it sees that we are stopping (front.waiting).
-		f.conn.SetReadDeadline(time.Unix(1, 0))
+		f.raw.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -139,7 +139,7 @@ func (s *server) wait(ctx context.Context) {
 	}
 	s.mu.Lock()
 	for f := range s.fronts {
-		f.conn.Close()
+		f.raw.Close()
 	}
 	s.mu.Unlock()
 }

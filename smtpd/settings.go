@@ -13,11 +13,13 @@ import (
 // settings are the parameters of a service, as one configuration has them. They do not
 // change; a session keeps those that it began with.
 type settings struct {
-	hostname string
-	mailName string
-	banner   string
-	ehlo     string        // the reply to EHLO, LF between its lines
-	timeout  time.Duration // for each read and write
+	hostname  string
+	mailName  string
+	banner    string
+	ehlo      string        // the reply to EHLO, LF between its lines, but for STARTTLS and AUTH
+	ehloRest  string        // what stands behind those
+	ehloPlain string        // where there is neither
+	timeout   time.Duration // for each read and write
 
 	lineLimit  int
 	sizeLimit  int64 // of the content; 0: none
@@ -34,6 +36,9 @@ type settings struct {
 	noVrfy       bool
 	strictPaths  bool // strict_rfc821_envelopes
 	rejectBareLF bool
+
+	tls  tlsSettings
+	sasl saslSettings
 
 	access access
 }
@@ -64,7 +69,7 @@ func newSettings(cfg *config.Config, open table.Opener, log *maillog.Logger) *se
 		noVrfy:       cfg.Bool("disable_vrfy_command"),
 		strictPaths:  cfg.Bool("strict_rfc821_envelopes"),
 		rejectBareLF: cfg.String("smtpd_forbid_bare_newline") == "reject",
-		access:       newAccess(cfg, resolver, log),
+		access:       newAccess(cfg, resolver, open, log),
 	}
 	s.ehlo = s.hostname + "\nPIPELINING\nSIZE"
 	if s.sizeLimit > 0 {
@@ -73,6 +78,7 @@ func newSettings(cfg *config.Config, open table.Opener, log *maillog.Logger) *se
 	if !s.noVrfy {
 		s.ehlo += "\nVRFY"
 	}
-	s.ehlo += "\nENHANCEDSTATUSCODES\n8BITMIME\nDSN\nSMTPUTF8"
+	s.ehloRest = "\nENHANCEDSTATUSCODES\n8BITMIME\nDSN\nSMTPUTF8"
+	s.ehloPlain = s.ehlo + s.ehloRest
 	return s
 }

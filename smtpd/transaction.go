@@ -69,7 +69,7 @@ func (s transactions) Rcpt(to string, _ *smtp.RcptOptions) error {
 	}
 	// RFC 5321, section 4.5.1: postmaster without a domain is taken from everybody.
 	postmaster := f.path.bare && strings.EqualFold(string(rcpt), "postmaster")
-	if r := f.set.access.recipient(f.addr, tx.env.Sender, rcpt); r.code != 0 && !postmaster {
+	if r := f.set.access.recipient(f.addr, f.client.SASLUser, tx.env.Sender, rcpt); r.code != 0 && !postmaster {
 		if r.code != 501 {
 			f.refuse("RCPT", r, rcpt)
 		}

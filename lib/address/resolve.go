@@ -96,6 +96,12 @@ func (r *Resolver) Resolve(ctx context.Context, sender, rcpt mail.Address) (Rout
 	return rt, nil
 }
 
+// Keys are those by which an address is looked up in a table of addresses, such as
+// smtpd_sender_login_maps.
+func (r *Resolver) Keys(a mail.Address) []string {
+	return r.keys(a.Local(), strings.ToLower(a.Domain()), false)
+}
+
 // keys are those of an address in domain, which is of ours when bare or $myorigin.
 func (r *Resolver) keys(local, domain string, bare bool) []string {
 	return r.split.AddressKeys(local, domain, bare || strings.EqualFold(domain, r.myorigin))

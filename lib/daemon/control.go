@@ -81,6 +81,8 @@ func (d *Daemon) hear() error {
 			return err
 		}
 		d.stop(time.Duration(min(m.Grace, 1<<40))*time.Millisecond, true)
+	case proto.TypeDialed:
+		return d.dialed(&f)
 	case proto.TypeProfile:
 		var m proto.Profile
 		if err := m.Decode(f.Payload); err != nil {

@@ -42,6 +42,7 @@ type Daemon struct {
 	onReload  func()
 	onDied    func(proto.Died)
 	ready     bool
+	dials     map[string][]chan dialed
 	pending   []func() // what waits for Ready
 	first     []string // partners of the first round
 	calls     chan func()

@@ -44,6 +44,9 @@ type Client struct {
 	Helo     string // argument of HELO or EHLO
 	Protocol string // SMTP or ESMTP
 	UID      uint32 // FromMaildrop: who submitted it
+
+	SASLMethod string // the mechanism by which it has logged in, or ""
+	SASLUser   string // as whom
 }
 
 // Replaces names what a message takes the place of, so that the spool can cross
@@ -109,6 +112,8 @@ const (
 	tagMessageID
 	tagReplaces
 	tagReplacesMaildrop
+	tagSASLMethod
+	tagSASLUser
 )
 
 // Fields inside a recipient field.
@@ -159,6 +164,8 @@ func AppendEnvelope(b []byte, e *Envelope) []byte {
 		}
 	}
 	b = appendString(b, tagReplacesMaildrop, e.Replaces.Maildrop)
+	b = appendString(b, tagSASLMethod, e.Client.SASLMethod)
+	b = appendString(b, tagSASLUser, e.Client.SASLUser)
 	for i := range e.Recipients {
 		b = appendRecipient(b, &e.Recipients[i])
 	}
@@ -221,6 +228,10 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 		case tagReplaces:
 			e.Replaces.Recipients = nil
 			return decodeReplaces(v, &e.Replaces)
+		case tagSASLMethod:
+			e.Client.SASLMethod = string(v)
+		case tagSASLUser:
+			e.Client.SASLUser = string(v)
 		case tagReplacesMaildrop:
 			e.Replaces.Maildrop = v
 		case tagArrival, tagSize, tagOrigin, tagUID, tagBody, tagUTF8:

@@ -94,6 +94,8 @@ func (e TooManyErrors) json(o *object)  { o.after("too_many_errors", (*LostConne
 func (e Client) json(o *object) {
 	o.event("client", e.Queue)
 	o.client(&e.Client)
+	o.opt("sasl_method", e.Client.SASLMethod)
+	o.opt("sasl_username", e.Client.SASLUser)
 }
 
 func (e Reject) json(o *object) {
@@ -108,6 +110,8 @@ func (e Reject) json(o *object) {
 	o.opt("to", string(e.To))
 	o.opt("proto", e.Client.Protocol)
 	o.opt("helo", e.Client.Helo)
+	o.opt("sasl_method", e.Client.SASLMethod)
+	o.opt("sasl_username", e.Client.SASLUser)
 }
 
 func (e Pickup) json(o *object) {

@@ -96,6 +96,14 @@ func (e Client) text(l *line) {
 	l.id(e.Queue)
 	l.str("client=")
 	l.client(&e.Client)
+	if e.Client.SASLMethod != "" {
+		l.str(", sasl_method=")
+		l.peer(e.Client.SASLMethod)
+	}
+	if e.Client.SASLUser != "" {
+		l.str(", sasl_username=")
+		l.peer(e.Client.SASLUser)
+	}
 }
 
 // hasSender says whether a reject at this stage knows the sender.
@@ -148,6 +156,14 @@ func (e Reject) text(l *line) {
 		field()
 		l.str("helo=<")
 		l.peer(e.Client.Helo)
+		l.str(">")
+	}
+	if e.Client.SASLUser != "" { // as from Postfix 3.10 on
+		field()
+		l.str("sasl_method=")
+		l.peer(e.Client.SASLMethod)
+		l.str(" sasl_username=<")
+		l.peer(e.Client.SASLUser)
 		l.str(">")
 	}
 }
