@@ -68,6 +68,10 @@ func (e *env) run() error {
 		return nil
 	case modeQueue:
 		return o.execPostqueue()
+	case modeServe:
+		return o.serve(e.stdin, e.stdout)
+	case modeStart:
+		return o.execStart()
 	}
 	return o.submit(e.stdin)
 }

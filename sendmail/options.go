@@ -20,6 +20,8 @@ const (
 	modeQueue               // -bp, -q, mailq: postqueue does it
 	modeAliases             // -bi, -I, newaliases
 	modeNothing             // -bh, -bH: there is no host status to show or purge
+	modeServe               // -bs: SMTP on standard input and output
+	modeStart               // -bd, -bl: postrider start
 )
 
 // options is the command line.
@@ -133,11 +135,11 @@ func (o *options) takeMode(arg string) error {
 	case "h", "H":
 		o.mode = modeNothing
 	case "s":
-		return fail(sysexits.Unavailable, "-bs (SMTP on standard input) is not supported yet: connect to the SMTP port, or give the message to sendmail as it is")
+		o.mode = modeServe
 	case "v":
 		return fail(sysexits.Unavailable, "-bv is not supported")
 	case "d", "l":
-		return fail(sysexits.Unavailable, "-b%s: start the mail system with \"postrider start\"", arg)
+		o.mode = modeStart
 	default:
 		return fail(sysexits.Usage, "unsupported: -b%.20s", arg)
 	}
@@ -150,9 +152,11 @@ func (o *options) takeQueue(arg string) error {
 		o.mode, o.queueArgs = modeQueue, []string{"-f"}
 	case arg[0] == 'I' && len(arg) > 1:
 		o.mode, o.queueArgs = modeQueue, []string{"-i", arg[1:]}
+	case arg[0] == 'R' && len(arg) > 1:
+		o.mode, o.queueArgs = modeQueue, []string{"-s", arg[1:]}
 	case arg[0] >= '0' && arg[0] <= '9': // an interval: qmgr has its own
 	default:
-		return fail(sysexits.Unavailable, "-q%.20s is not supported: only -q and -qIid are", arg)
+		return fail(sysexits.Unavailable, "-q%.20s is not supported: only -q, -qIid and -qRsite are", arg)
 	}
 	return nil
 }

@@ -39,7 +39,11 @@ func (o *options) submit(stdin io.Reader) error {
 		return who.fail(sysexits.Usage, "Recipient addresses must be specified on the command line or via the -t option")
 	}
 
-	in := newInput(stdin, o.ignoreDots)
+	return o.drop(who, c, s, newInput(stdin, o.ignoreDots))
+}
+
+// drop reads the message and gives it to postdrop.
+func (o *options) drop(who caller, c *config.Config, s *maildrop.Submission, in *input) error {
 	t, err := readTop(in, o.fromHeader, c.Int("message_size_limit"))
 	switch {
 	case errors.Is(err, errTooBig):
@@ -178,6 +182,18 @@ func (o *options) execPostqueue() error {
 	}
 	path := command(c, "postqueue")
 	err = unix.Exec(path, append([]string{"postqueue"}, o.args(o.queueArgs...)...), os.Environ())
+	return fail(sysexits.Unavailable, "cannot run %s: %v", path, err)
+}
+
+// execStart becomes "postrider start".
+func (o *options) execStart() error {
+	c, err := config.LoadMain(o.dir)
+	if err != nil {
+		return fail(sysexits.Config, "%v", err)
+	}
+	path := command(c, "postrider")
+	args := append([]string{"postrider"}, o.args()...)
+	err = unix.Exec(path, append(args, "start"), os.Environ())
 	return fail(sysexits.Unavailable, "cannot run %s: %v", path, err)
 }
 
