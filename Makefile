@@ -9,6 +9,7 @@
 # make scale      a million messages, ten thousand black holes: bench/SCALE.md (root)
 # make block      10,000 power cuts on each of ext4, xfs and btrfs: doc/reliability.md (root)
 # make soak       two hours of mixed traffic with faults, a million messages (soak-short: ten minutes)
+# make recovery   kills with 100,000 messages in the queue, 1,000 reloads, new programs under load
 # make accounts   the users and groups that an installed system needs (root)
 # make install    programs, manual, unit, default configuration: DESTDIR, PREFIX and CONFDIR are honoured
 # make uninstall  all that but configuration, aliases, accounts and mail
@@ -31,7 +32,7 @@ PROGRAMS = $(notdir $(wildcard cmd/*))
 export CGO_ENABLED = 0
 LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR) -X postrider/lib/config.Prefix=$(PREFIX)
 
-.PHONY: all test bench bench-all sim figures fault hostile scale block soak soak-short demo accounts man install uninstall deb clean
+.PHONY: all test bench bench-all sim figures fault hostile scale block soak soak-short recovery demo accounts man install uninstall deb clean
 
 all:
 	@mkdir -p bin
@@ -97,6 +98,10 @@ soak:
 	POSTRIDER_SOAK=$(SOAK) POSTRIDER_SOAK_RATE=$(RATE) go test -v -count=1 -timeout 12h -run TestSoak ./test/soak
 soak-short: SOAK = 10m
 soak-short: soak
+
+# How it comes back and goes on: 100,000 messages in the queue, 1,000 reloads under load.
+recovery:
+	POSTRIDER_RELOADS=1000 POSTRIDER_QUEUED=100000 go test -v -count=1 -timeout 1h ./test/recovery
 
 # The commands that master prints when an account is missing.
 NOLOGIN = --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin

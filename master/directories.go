@@ -33,7 +33,7 @@ func directories(c *config.Config, a *accounts) []directory {
 		owner = a.owner
 		shared = account{a.msg.uid, a.owner.gid} // cleanup writes, qmgr reads and recycles
 		drop = account{a.msg.uid, a.postdrop}    // postdrop writes and cannot list
-		// qmgr writes the spool's version file there, and touches nothing of others.
+		// qmgr writes the spool's version and identity there, and touches nothing of others.
 		top, mode = account{0, a.owner.gid}, fs.ModeSticky|0775
 	}
 	queue := c.String("queue_directory")
@@ -51,8 +51,8 @@ func directories(c *config.Config, a *accounts) []directory {
 	above := directory{path: queue, owner: top, mode: mode}
 	data := directory{path: c.String("data_directory"), owner: owner, mode: 0700}
 	if a != nil {
-		above.files, above.only = []uint32{a.owner.uid}, []string{"version"}
-		data.files, data.only = above.files, []string{"qmgr.state.a", "qmgr.state.b"}
+		above.files, above.only = []uint32{a.owner.uid}, []string{"version", "identity"}
+		data.files, data.only = above.files, []string{"qmgr.state.a", "qmgr.state.b", "queue.witness"}
 	}
 	return []directory{
 		above,

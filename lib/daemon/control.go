@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -205,8 +206,10 @@ func (d *Daemon) goOn() error {
 		l.Close()
 		delete(d.grants.listeners, name)
 	}
+	replaced := false
 	for path, f := range d.staged.files {
-		// The old file closes itself when its last reader is done.
+		// The old file closes itself when its last reader is done and collected.
+		replaced = replaced || d.grants.files[path] != nil
 		d.grants.files[path] = f
 	}
 	d.staged.init()
@@ -219,6 +222,9 @@ func (d *Daemon) goOn() error {
 		d.mu.Unlock()
 		if f != nil {
 			f()
+		}
+		if replaced { // a daemon with little to do may collect nothing for a thousand reloads
+			go runtime.GC()
 		}
 	})
 	return nil

@@ -174,8 +174,16 @@ func (i *Instance) write() {
 			b.WriteString(l + "\n")
 		}
 	}
-	i.WriteFile("conf/main.cf", b.String())
-	i.WriteFile("conf/master.cf", strings.Join(i.master, "\n")+"\n")
+	i.replace("conf/main.cf", b.String())
+	i.replace("conf/master.cf", strings.Join(i.master, "\n")+"\n")
+}
+
+// replace is WriteFile for a file that others may be reading.
+func (i *Instance) replace(name, text string) {
+	i.WriteFile(name+".new", text)
+	if err := os.Rename(filepath.Join(i.Dir, name+".new"), filepath.Join(i.Dir, name)); err != nil {
+		i.t.Fatal(err)
+	}
 }
 
 // WriteFile writes a file below Dir that the instance can read.

@@ -2,11 +2,14 @@ package soak
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,6 +59,17 @@ func TestSoak(t *testing.T) {
 	}
 	t.Logf("%s=%d, %v, %d messages a second", envSeed, seed, length, rate)
 	r := &run{t: t, World: world.New(t, "daemon_profile = yes"), random: rand.New(rand.NewPCG(seed, 1))}
+	t.Cleanup(func() {
+		if !t.Failed() || r.Exited() {
+			return
+		}
+		for _, p := range r.Processes()[1:] { // what are they doing?
+			syscall.Kill(p.PID, syscall.SIGQUIT)
+		}
+		time.Sleep(time.Second)
+		b, _ := os.ReadFile(r.Dir + "/stderr")
+		os.WriteFile(filepath.Join(os.TempDir(), fmt.Sprintf("postrider-soak-%d.stacks", seed)), b, 0o600)
+	})
 	r.Start()
 	x := world.NewLetters(seed)
 	x.Sizes = []int{500, 1000, 1000, 2000, 2000, 4000, 4000, 4000, 8000, 8000, 8000, 30_000, 30_000, 60_000, 300_000}
