@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 
@@ -28,6 +27,10 @@ const (
 	readSize = 64 << 10
 	// keepSize is the largest buffer that is kept after a large frame.
 	keepSize = 256 << 10
+	// keepPending is the largest buffer of what is to be written that is used again.
+	keepPending = 1 << 20
+	// tailMin is how long a tail must be to be worth a place of its own in a write.
+	tailMin = 16 << 10
 )
 
 // Errors of a connection, besides those of the socket.
@@ -68,8 +71,12 @@ type Conn struct {
 	pending []byte
 	spare   []byte
 	fds     []fdMark // descriptors in pending, by the offset of their frame
+	tail    tailMark // what goes out with pending and was not copied into it
 	writing bool
 	err     error
+
+	parts  net.Buffers // of the write that has a tail
+	vector [3][]byte   // their memory
 
 	raw    syscall.RawConn // for TryFlush, and its one write
 	once   func(fd uintptr) bool
@@ -82,11 +89,6 @@ type Conn struct {
 	r, w    int
 	oob     []byte
 	waiting []int // descriptors read, not yet handed out
-}
-
-type fdMark struct {
-	at  int // offset in pending where the frame with descriptors begins
-	fds []int
 }
 
 // New wraps a connected socket. max bounds the payload of a frame, in both
@@ -134,135 +136,6 @@ func Pair() (a, b int, err error) {
 
 // Socket returns what c is made on.
 func (c *Conn) Socket() *net.UnixConn { return c.sock }
-
-// Send queues one frame and sees to it that it is written: the calling goroutine
-// writes unless another already does. It blocks while too much is waiting for a
-// slow reader. An error is final for the connection.
-func (c *Conn) Send(typ uint8, m Appender) error { return c.SendFDs(typ, m) }
-
-// AppendFrame appends a frame without descriptors, for a connection that needs no Conn.
-func AppendFrame(b []byte, typ uint8, m Appender) []byte {
-	at := len(b)
-	b = append(b, 0, 0, 0, 0, typ, 0)
-	if m != nil {
-		b = m.Append(b)
-	}
-	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-headerSize))
-	return b
-}
-
-// SendFDs is Send with descriptors, at most eight. They are not closed; they must
-// stay open until the connection has written the frame, which it has when SendFDs
-// returns without another Send under way. To be safe it duplicates them.
-func (c *Conn) SendFDs(typ uint8, m Appender, fds ...int) error {
-	if len(fds) > maxFDs {
-		return fmt.Errorf("ipc: %d descriptors in a frame: %w", len(fds), ErrTooLarge)
-	}
-	var dups []int
-	for _, fd := range fds {
-		d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			closeAll(dups)
-			return fmt.Errorf("ipc: dup: %w", err)
-		}
-		dups = append(dups, d)
-	}
-
-	c.mu.Lock()
-	for c.err == nil && len(c.pending) > maxPending {
-		c.room.Wait()
-	}
-	if c.err != nil {
-		defer c.mu.Unlock()
-		closeAll(dups)
-		return c.err
-	}
-	at := len(c.pending)
-	b := append(c.pending, 0, 0, 0, 0, typ, byte(len(dups)))
-	if m != nil {
-		b = m.Append(b)
-	}
-	n := len(b) - at - headerSize
-	if n > c.max {
-		c.pending = b[:at]
-		c.mu.Unlock()
-		closeAll(dups)
-		return fmt.Errorf("ipc: frame type %d of %d bytes: %w", typ, n, ErrTooLarge)
-	}
-	binary.LittleEndian.PutUint32(b[at:], uint32(n))
-	c.pending = b
-	if len(dups) > 0 {
-		c.fds = append(c.fds, fdMark{at, dups})
-	}
-	if c.writing {
-		c.mu.Unlock()
-		return nil // whoever writes takes it along
-	}
-	c.writing = true
-	c.mu.Unlock()
-	runtime.Gosched() // let others who are ready add theirs
-	return c.flush()
-}
-
-// flush writes until nothing is pending. One goroutine at a time is in it.
-func (c *Conn) flush() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.err == nil && len(c.pending) > 0 {
-		b, marks := c.pending, c.fds
-		c.pending, c.fds = c.spare[:0], nil
-		c.spare = nil
-		c.room.Broadcast()
-		c.mu.Unlock()
-		err := c.write(b, marks)
-		c.mu.Lock()
-		if cap(b) <= 1<<20 {
-			c.spare = b[:0]
-		}
-		if err != nil && c.err == nil {
-			c.err = err
-		}
-	}
-	c.writing, c.full = false, false
-	if c.err != nil {
-		c.drop()
-	}
-	return c.err
-}
-
-// drop lets go of what will not be written any more. c.mu is held.
-func (c *Conn) drop() {
-	c.room.Broadcast()
-	closeMarks(c.fds)
-	c.fds, c.pending = nil, nil
-}
-
-// write puts b on the socket, the descriptors of each mark with the first byte of
-// their frame, and closes our copies.
-func (c *Conn) write(b []byte, marks []fdMark) error {
-	done := 0
-	for i, m := range marks {
-		if _, err := c.sock.Write(b[done:m.at]); err != nil {
-			closeMarks(marks[i:])
-			return fmt.Errorf("ipc: write: %w", err)
-		}
-		// One byte carries the descriptors; the rest follows with what comes next.
-		_, _, err := c.sock.WriteMsgUnix(b[m.at:m.at+1], unix.UnixRights(m.fds...), nil)
-		closeAll(m.fds)
-		if err != nil {
-			closeMarks(marks[i+1:])
-			return fmt.Errorf("ipc: write descriptors: %w", err)
-		}
-		done = m.at + 1
-	}
-	if done == len(b) {
-		return nil
-	}
-	if _, err := c.sock.Write(b[done:]); err != nil {
-		return fmt.Errorf("ipc: write: %w", err)
-	}
-	return nil
-}
 
 // Next returns the next frame, reading when none is buffered. io.EOF means that
 // the peer closed between two frames.
@@ -383,16 +256,4 @@ func (c *Conn) Close() error {
 	c.room.Broadcast()
 	c.mu.Unlock()
 	return c.sock.Close()
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
-}
-
-func closeMarks(marks []fdMark) {
-	for _, m := range marks {
-		closeAll(m.fds)
-	}
 }

@@ -206,3 +206,63 @@ func BenchmarkSend(b *testing.B) {
 		}
 	}
 }
+
+// TestSendTail: what many send at once arrives whole, tails where they belong, and a tail
+// may be changed once it is sent.
+func TestSendTail(t *testing.T) {
+	a, b := pair(t)
+	const senders, each = 8, 60
+	var wg sync.WaitGroup
+	for n := range senders {
+		wg.Go(func() {
+			null, err := os.Open(os.DevNull)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer null.Close()
+			tail := make([]byte, 100<<10)
+			for k := range each {
+				part := tail[:(k*7919)%len(tail)]
+				for i := range part {
+					part[i] = byte(n + k)
+				}
+				head := raw{byte(n), byte(k)}
+				switch {
+				case k%10 == n:
+					err = a.SendFDs(2, raw(append(head, part...)), int(null.Fd()))
+				case k%7 == n:
+					err = a.Send(1, raw(append(head, part...)))
+				default:
+					err = a.SendTail(1, head, part)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	next := make([]byte, senders)
+	for range senders * each {
+		f, err := b.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, k, rest := int(f.Payload[0]), int(f.Payload[1]), f.Payload[2:]
+		if next[n] != byte(k) || len(rest) != (k*7919)%(100<<10) || (len(f.FDs) == 1) != (f.Type == 2) {
+			t.Fatalf("frame %d of %d: %d bytes, descriptors %v, want frame %d", k, n, len(rest), f.FDs, next[n])
+		}
+		for i, c := range rest {
+			if c != byte(n+k) {
+				t.Fatalf("frame %d of %d: byte %d is %d", k, n, i, c)
+			}
+		}
+		f.CloseFDs()
+		next[n]++
+	}
+	wg.Wait()
+	if err := a.SendTail(1, raw{1}, make([]byte, MaxFrame)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v for a frame that is too large", err)
+	}
+}

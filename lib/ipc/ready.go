@@ -27,10 +27,7 @@ func (c *Conn) Add(typ uint8, m Appender) bool {
 		c.mu.Unlock()
 		return false
 	}
-	at := len(c.pending)
-	c.pending = AppendFrame(c.pending, typ, m)
-	if len(c.pending)-at-headerSize > c.max {
-		c.pending = c.pending[:at]
+	if c.append(typ, 0, m, 0) != nil {
 		c.mu.Unlock()
 		return false
 	}
@@ -74,9 +71,7 @@ func (c *Conn) TryFlush() (left bool) {
 		c.pending = append(b, added...)
 		b = added
 	}
-	if cap(b) <= 1<<20 {
-		c.spare = b[:0]
-	}
+	c.keep(b)
 	if c.err != nil {
 		c.drop()
 		return false

@@ -115,8 +115,8 @@ func (m *Message) stream(block []byte) error {
 		return result(r, false)
 	default:
 	}
-	m.part = proto.SubmitPart{Tx: m.tx, Data: block}
-	m.send(proto.TypeSubmitData, &m.part)
+	m.part = proto.SubmitPart{Tx: m.tx}
+	m.send(proto.TypeSubmitData, &m.part, block)
 	return nil
 }
 
@@ -129,20 +129,21 @@ func (m *Message) open() error {
 	rest := m.envelope
 	first := fields(rest)
 	m.whole = proto.Submit{Tx: m.tx, Local: m.local, Envelope: rest[:first]}
-	m.send(proto.TypeSubmitOpen, &m.whole)
+	m.send(proto.TypeSubmitOpen, &m.whole, nil)
 	for rest = rest[first:]; len(rest) > 0; {
 		n := fields(rest)
 		m.part = proto.SubmitPart{Tx: m.tx, Data: rest[:n]}
-		m.send(proto.TypeSubmitEnvelope, &m.part)
+		m.send(proto.TypeSubmitEnvelope, &m.part, nil)
 		rest = rest[n:]
 	}
 	return nil
 }
 
-// send sends a frame. When that fails, the connection is broken: it is closed, so that
-// whoever reads from it ends, and that tells all who wait for an answer.
-func (m *Message) send(typ uint8, a ipc.Appender) {
-	if err := m.conn.Send(typ, a); err != nil {
+// send sends a frame, whose payload ends in content. When that fails, the connection is
+// broken: it is closed, so that whoever reads from it ends, and that tells all who wait
+// for an answer.
+func (m *Message) send(typ uint8, a ipc.Appender, content []byte) {
+	if err := m.conn.SendTail(typ, a, content); err != nil {
 		m.conn.Close()
 	}
 }
@@ -179,8 +180,8 @@ func (m *Message) Close() error {
 			if err := m.c.register(m); err != nil {
 				return err
 			}
-			m.whole = proto.Submit{Tx: m.tx, Local: m.local, Envelope: m.envelope, Content: *m.buf}
-			m.send(proto.TypeSubmit, &m.whole)
+			m.whole = proto.Submit{Tx: m.tx, Local: m.local, Envelope: m.envelope}
+			m.send(proto.TypeSubmit, &m.whole, *m.buf)
 			return m.wait(true)
 		}
 	}
@@ -188,7 +189,7 @@ func (m *Message) Close() error {
 		return err
 	}
 	m.part = proto.SubmitPart{Tx: m.tx}
-	m.send(proto.TypeSubmitEnd, &m.part)
+	m.send(proto.TypeSubmitEnd, &m.part, nil)
 	return m.wait(true)
 }
 
@@ -218,7 +219,7 @@ func result(r proto.SubmitReply, ended bool) error {
 func (m *Message) Abort() {
 	if m.conn != nil {
 		m.part = proto.SubmitPart{Tx: m.tx}
-		m.send(proto.TypeSubmitAbort, &m.part)
+		m.send(proto.TypeSubmitAbort, &m.part, nil)
 	}
 	m.release()
 }
