@@ -83,6 +83,10 @@ func (s *service) configure(cfg *config.Config, open table.Opener) {
 	if err != nil {
 		s.log.Warnf("%v", err) // mail that needs it gets 451
 	}
+	wanted, err := readCapture(open)
+	if err != nil {
+		s.log.Errorf("sched.cf: %v; no header fields are captured for it", err)
+	}
 	// Only Rewrite is used, which reads no table.
 	r, _ := address.New(cfg, func(path string) (*io.SectionReader, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
@@ -97,6 +101,7 @@ func (s *service) configure(cfg *config.Config, open table.Opener) {
 		addMissing:  cfg.Bool("always_add_missing_headers"),
 		rewrite:     r.Rewrite,
 		mapper:      mapper,
+		capture:     wanted,
 	})
 }
 

@@ -117,6 +117,9 @@ func (m *message) scan(eof bool) {
 			return
 		case header.Found:
 			m.sum.Add(f)
+			if c := m.set.capture; c != nil {
+				c.note(m.env, f)
+			}
 			if limit := m.set.hopLimit; limit > 0 && m.sum.Received >= limit {
 				m.refuse(&refusal{554, "5.4.0", "Error: too many hops"})
 			}
@@ -172,6 +175,9 @@ func (m *message) close() {
 		m.env.Size = m.large.Size()
 	}
 	m.env.MessageID = m.sum.MessageID
+	if m.env.Origin == mail.FromBounce {
+		m.env.Kind = mail.DSN
+	}
 	if m.set.mapper != nil {
 		m.readdress()
 	}

@@ -31,6 +31,7 @@ type settings struct {
 	addMissing            bool
 	rewrite               func(mail.Address) mail.Address
 	mapper                *address.Mapper // nil: addresses stay as they are
+	capture               *capture        // nil: no policy asks for anything
 }
 
 // service is what all parts of the program share.

@@ -166,6 +166,13 @@ func (m *manager) weigh(in *spool.Message, from sched.Parking) {
 	msg := &message{Message: in, active: time.Now(), from: from}
 	msg.pass(m.spool.Now())
 	msg.known = msg.one.known[:0]
+	if q := m.unanswered(msg); q != nil {
+		flush := m.bumped[in.Ref]
+		if m.parkIn(&q.list, in); flush {
+			m.bumped[in.Ref] = true
+		}
+		return
+	}
 	if (!m.bumped[in.Ref] || m.machine.Room() == 0) && m.records.condemned(ofMessage, in.Ref) == "" {
 		if m.tooLarge(msg) {
 			m.parkIn(&m.parking.large, in)
@@ -313,6 +320,8 @@ func (m *manager) slice(msg *message, flush bool) {
 			msg.noteHop(to)
 		}
 		switch {
+		case status == factsMissing:
+			msg.rcpts[i].state, msg.rcpts[i].due = deferred, now // its next pass waits for them
 		case status != nil:
 			m.settle(msg, uint32(i), *status, true)
 		case len(msg.rcpts) > 1 && !flush && m.machine.FullFor(to, from):

@@ -107,6 +107,7 @@ func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) 
 	if m.route, err = address.New(d.Config(), d.Opener()); err != nil {
 		log.Warnf("%v; mail that depends on it is deferred", err)
 	}
+	m.readBook()
 	for transport := range set.sched.Transports {
 		m.machine.TransportPause(m.now(), transport) // until its agent has said hello
 	}
@@ -129,6 +130,9 @@ func (m *manager) reload() {
 	set.sched.Retry.Seed = m.set.sched.Retry.Seed
 	known := m.set.sched.Transports
 	m.set, m.route = set, route
+	if m.readBook() {
+		rerouted = true
+	}
 	if rerouted { // before transports that are gone suspend what may go another way now
 		m.reroute()
 	}

@@ -53,6 +53,8 @@ type manager struct {
 	parking   parking
 	steps     int // of the wall clock that the scheduler knows of
 	intake    sched.Intake
+	book      rulebook          // of sched.cf
+	questions questions         // facts that are being found out
 	large     int               // recipients of messages in memory that come in slices
 	fromAgain bool              // the last parked message was of parking.again
 	due       []*spool.Message  // read from the wheel, and not yet admitted

@@ -262,11 +262,11 @@ func (s *site) start() {
 func (s *site) connect(name string) {
 	program, _, _ := strings.Cut(name, ".")
 	if s.agents[name] == nil {
-		resolve := func(ctx context.Context, _, nextHop string) (time.Duration, bool) {
+		resolve := func(ctx context.Context, _, nextHop string) proto.Resolved {
 			if nextHop == "hang.test" {
 				<-ctx.Done()
 			}
-			return time.Hour, false
+			return proto.Resolved{Holds: time.Hour, Hosts: []string{"mx." + nextHop}, Group: nextHop}
 		}
 		s.agents[name] = libagent.New(libagent.Options{Program: program, Of: 1, Resolve: resolve}, func(_ context.Context, r *libagent.Request) proto.Result {
 			s.mu.Lock()

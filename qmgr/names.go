@@ -21,6 +21,9 @@ type lookup struct {
 	asked   map[*agent]bool // who has not answered
 	holds   time.Duration   // the shortest
 	failed  bool
+	fact    *question // what a policy asks; nil: the scheduler asks
+	group   string
+	hosts   []string
 }
 
 // lookUp asks for the addresses of a next hop. Without a process the next one is asked.
@@ -53,6 +56,9 @@ func (m *manager) resolved(a *agent, answers []proto.Resolved) {
 		}
 		delete(l.asked, a)
 		l.holds, l.failed = min(l.holds, r.Holds), l.failed || r.Failed
+		if len(l.hosts) == 0 {
+			l.group, l.hosts = r.Group, r.Hosts
+		}
 		if len(l.asked) == 0 {
 			m.lookedUp(l)
 		}
@@ -61,6 +67,10 @@ func (m *manager) resolved(a *agent, answers []proto.Resolved) {
 
 func (m *manager) lookedUp(l *lookup) {
 	delete(m.lookups, l.seq)
+	if l.fact != nil {
+		m.grouped(l)
+		return
+	}
 	m.machine.Resolved(m.now(), l.list, m.now().Add(l.holds), l.failed)
 }
 

@@ -305,6 +305,9 @@ func (m *manager) unparkAll() {
 		l.n = 0
 		m.parking.drop(l)
 	}
+	for _, q := range m.questions.open {
+		m.parking.join(&m.parking.again, &q.list)
+	}
 }
 
 // join puts what l has behind what a has.

@@ -50,6 +50,10 @@ func (m *manager) reschedule(msg *message, numbers []uint32) {
 			continue
 		}
 		to, status := m.resolve(msg, n)
+		if status == factsMissing {
+			msg.rcpts[n].state, msg.rcpts[n].due = deferred, m.now()
+			continue
+		}
 		if status != nil {
 			m.settle(msg, n, *status, true)
 			continue

@@ -24,5 +24,8 @@ func (m *manager) resolve(msg *message, n uint32) (sched.Recipient, *mail.Status
 		over := st
 		return sched.Recipient{}, &over
 	}
+	if _, status := m.decide(msg, n, &route); status != nil {
+		return sched.Recipient{}, status
+	}
 	return sched.Recipient{Index: n, Transport: route.Transport, NextHop: route.NextHop, User: m.set.user(route.Recipient)}, nil
 }

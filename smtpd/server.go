@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,7 @@ type server struct {
 type service struct {
 	server   *server
 	name     string
+	line     string // its name in master.cf
 	listener net.Listener
 	socket   listening // of it
 	log      *maillog.Logger
@@ -83,7 +85,8 @@ func (s *server) listen(name string, l net.Listener, log *maillog.Logger, set *s
 			v.gate.shut()
 			v.socket.Close()
 		}
-		v = &service{server: s, name: name, listener: l, socket: listenOn(l), log: log}
+		line, _, _ := strings.Cut(name, "/inet")
+		v = &service{server: s, name: name, line: line, listener: l, socket: listenOn(l), log: log}
 		s.services[name] = v
 	}
 	v.set.Store(set)

@@ -48,6 +48,8 @@ func (s transactions) Mail(from string, _ *smtp.MailOptions) error {
 		UTF8:    f.params.utf8,
 		EnvID:   f.params.envID,
 		Ret:     f.params.ret,
+
+		Listener: f.service.line,
 	}}
 	tx.env.Recipients = tx.first[:0]
 	f.tx = tx

@@ -36,9 +36,9 @@ type Options struct {
 	// (maxproc); 0 is no limit. It is asked at each delivery, so a reload tells.
 	Limit func(service string) int
 	// Resolve looks up the addresses of a next hop, so that deliveries find them in
-	// the agent's cache, and returns how long they do; failed says that no answer
-	// could be had. nil: nothing needs looking up.
-	Resolve func(ctx context.Context, service, nextHop string) (holds time.Duration, failed bool)
+	// the agent's cache. It returns how long they do, whether no answer could be had,
+	// and whose hosts they are; Seq is not its business. nil: nothing needs looking up.
+	Resolve func(ctx context.Context, service, nextHop string) proto.Resolved
 	// Warnf tells the operator of what went wrong inside, one line.
 	Warnf func(format string, args ...any)
 }
@@ -159,7 +159,7 @@ func (a *Agent) converse(sock *net.UnixConn, c *ipc.Conn) error {
 // resolve answers one question for the addresses of a next hop. qmgr bounds how many
 // there are at once.
 func (a *Agent) resolve(c *ipc.Conn, q *proto.Resolve) {
-	r := proto.Resolved{Seq: q.Seq, Holds: time.Hour}
+	r := proto.Resolved{Holds: time.Hour}
 	if a.opt.Resolve != nil {
 		func() {
 			defer func() {
@@ -168,9 +168,10 @@ func (a *Agent) resolve(c *ipc.Conn, q *proto.Resolve) {
 					r.Holds, r.Failed = time.Second, true
 				}
 			}()
-			r.Holds, r.Failed = a.opt.Resolve(a.ctx, q.Service, q.NextHop)
+			r = a.opt.Resolve(a.ctx, q.Service, q.NextHop)
 		}()
 	}
+	r.Seq = q.Seq
 	c.Send(proto.TypeResolved, &r) // whoever reads hears of a lost connection
 }
 

@@ -3,6 +3,7 @@ package mail
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -88,6 +89,34 @@ type Envelope struct {
 	Ret        string // "FULL", "HDRS" or ""
 	MessageID  string // of the content, with its angle brackets, or ""
 	Replaces   Replaces
+
+	// What a policy may decide by (package policy).
+	Listener    string   // the line of master.cf that took the message: "smtp"; "" for local mail
+	Kind        Kind     // noted by cleanup where there is a policy
+	Priority    int8     // MT-PRIORITY (RFC 6710), -9 to 9
+	HasPriority bool     // the client gave one
+	Headers     []Header // fields that the policy of that time names
+}
+
+// Kind says what wrote a message, as its header and its way have it.
+type Kind uint8
+
+// The kinds of messages.
+const (
+	User   Kind = iota // a person, or nothing else was seen
+	DSN                // a bounce or notice of ours, or a delivery status notification
+	Report             // another multipart/report: feedback, disposition, DMARC
+	Auto               // a program: Auto-Submitted (RFC 3834), Precedence bulk, list or junk
+)
+
+func (k Kind) String() string {
+	return [...]string{"user", "dsn", "report", "auto"}[k&3]
+}
+
+// Header is a header field that was captured.
+type Header struct {
+	Name  string // in lower case
+	Value string // unfolded, without white space at its ends and without control characters
 }
 
 // The envelope on disk and between programs is a run of fields: tag, length,
@@ -114,6 +143,10 @@ const (
 	tagReplacesMaildrop
 	tagSASLMethod
 	tagSASLUser
+	tagListener
+	tagKind
+	tagPriority // 10 more than it is
+	tagHeader   // name, NUL, value
 )
 
 // Fields inside a recipient field.
@@ -166,6 +199,17 @@ func AppendEnvelope(b []byte, e *Envelope) []byte {
 	b = appendString(b, tagReplacesMaildrop, e.Replaces.Maildrop)
 	b = appendString(b, tagSASLMethod, e.Client.SASLMethod)
 	b = appendString(b, tagSASLUser, e.Client.SASLUser)
+	b = appendString(b, tagListener, e.Listener)
+	b = appendUint(b, tagKind, uint64(e.Kind))
+	if e.HasPriority {
+		b = appendUint(b, tagPriority, uint64(e.Priority+10))
+	}
+	for i := range e.Headers {
+		h := &e.Headers[i]
+		b = binary.AppendUvarint(b, tagHeader)
+		b = binary.AppendUvarint(b, uint64(len(h.Name)+1+len(h.Value)))
+		b = append(append(append(b, h.Name...), 0), h.Value...)
+	}
 	for i := range e.Recipients {
 		b = appendRecipient(b, &e.Recipients[i])
 	}
@@ -234,7 +278,15 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 			e.Client.SASLUser = string(v)
 		case tagReplacesMaildrop:
 			e.Replaces.Maildrop = v
-		case tagArrival, tagSize, tagOrigin, tagUID, tagBody, tagUTF8:
+		case tagListener:
+			e.Listener = v
+		case tagHeader:
+			name, value, ok := strings.Cut(v, "\x00")
+			if !ok {
+				return ErrEnvelope
+			}
+			e.Headers = append(e.Headers, Header{name, value})
+		case tagArrival, tagSize, tagOrigin, tagUID, tagBody, tagUTF8, tagKind, tagPriority:
 			n, k := uvarint(v)
 			if k != len(v) || k <= 0 {
 				return ErrEnvelope
@@ -252,6 +304,13 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 				e.Body = Body(n)
 			case tagUTF8:
 				e.UTF8 = n != 0
+			case tagKind:
+				e.Kind = Kind(n & 3)
+			case tagPriority:
+				if n < 1 || n > 19 {
+					return ErrEnvelope
+				}
+				e.Priority, e.HasPriority = int8(n)-10, true
 			}
 		}
 		return nil

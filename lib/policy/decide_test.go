@@ -9,7 +9,7 @@ import (
 
 func TestDecide(t *testing.T) {
 	p := rich(t)
-	f := Facts{Rcpt: "a@example.net", RcptDomain: "example.net", NextHop: "example.net", Headers: []Header{{"x-tenant", "acme"}}}
+	f := Facts{Rcpt: "a@example.net", RcptDomain: "example.net", NextHop: "example.net", Headers: []Header{{Name: "x-tenant", Value: "acme"}}}
 	var d Decision
 	need := p.Decide(&f, &d)
 	if need == nil || need.MX || p.Tables[need.Table] != "texthash:/etc/vip" || need.Keys[0] != "a@example.net" {
@@ -125,7 +125,7 @@ func BenchmarkDecide(b *testing.B) {
 	for name, n := range map[string]int{"10": 10, "200": 200} {
 		b.Run(name, func(b *testing.B) {
 			p := many(b, n)
-			f := Facts{Rcpt: "user@example.net", RcptDomain: "example999.com", Headers: []Header{{"x-tenant", "acme"}}, Attempts: 4}
+			f := Facts{Rcpt: "user@example.net", RcptDomain: "example999.com", Headers: []Header{{Name: "x-tenant", Value: "acme"}}, Attempts: 4}
 			var d Decision
 			b.ReportAllocs()
 			for b.Loop() {
@@ -141,7 +141,7 @@ func BenchmarkDecide(b *testing.B) {
 // TestDecideTakesNoMemory holds what the heart relies on.
 func TestDecideTakesNoMemory(t *testing.T) {
 	p := many(t, 200)
-	f := Facts{Rcpt: "user@example.net", RcptDomain: "example999.com", Headers: []Header{{"x-tenant", "acme"}}, Attempts: 4}
+	f := Facts{Rcpt: "user@example.net", RcptDomain: "example999.com", Headers: []Header{{Name: "x-tenant", Value: "acme"}}, Attempts: 4}
 	var d Decision
 	if n := testing.AllocsPerRun(100, func() { p.Decide(&f, &d) }); n != 0 {
 		t.Errorf("%v allocations for a decision", n)

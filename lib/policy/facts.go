@@ -1,6 +1,10 @@
 package policy
 
-import "time"
+import (
+	"time"
+
+	"postrider/lib/mail"
+)
 
 // Facts are what is known of one recipient of a message when it is decided on. Addresses
 // and domains are in lower case.
@@ -32,10 +36,7 @@ type Facts struct {
 }
 
 // Header is a header field that was captured.
-type Header struct {
-	Name  string // in lower case
-	Value string // unfolded, without white space at its ends
-}
+type Header = mail.Header
 
 // Answer is what a table said.
 type Answer struct {

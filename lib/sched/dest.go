@@ -88,7 +88,7 @@ func (m *Machine) dest(t *transport, r *Recipient) *dest {
 		d.source = r.Source
 	}
 	if d.nextHop == "" { // restored from a snapshot
-		d.nextHop, d.name.plain = r.NextHop, literal(r.NextHop)
+		d.nextHop, d.name.plain = r.NextHop, Literal(r.NextHop)
 	}
 	return d
 }
@@ -96,7 +96,7 @@ func (m *Machine) dest(t *transport, r *Recipient) *dest {
 func newDest(t *transport, key, nextHop string) *dest {
 	d := &dest{trans: t, key: key, nextHop: nextHop, rank: fresh, window: t.initial()}
 	d.waiting.of, d.idle.of, d.curbed.of, d.name.waiting.of, d.alarm.dest = d, d, d, d, d
-	d.name.plain = literal(nextHop)
+	d.name.plain = Literal(nextHop)
 	t.dests[key] = d
 	return d
 }

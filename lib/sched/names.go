@@ -30,8 +30,8 @@ type nameState struct {
 	waiting node[dest]
 }
 
-// literal says whether a next hop names no host: an address, or a socket.
-func literal(nextHop string) bool {
+// Literal says whether a next hop names no host: an address, or a socket.
+func Literal(nextHop string) bool {
 	if strings.HasPrefix(nextHop, "/") || strings.HasPrefix(nextHop, "unix:") || nextHop == "" {
 		return true
 	}
