@@ -82,6 +82,7 @@ type fakeHost struct {
 	stop chan struct{}
 
 	mu     sync.Mutex
+	policy []byte // compiled
 	silent []string
 	alone  []string // asked for
 }
@@ -95,8 +96,15 @@ func (h *fakeHost) Config() *config.Config {
 func (h *fakeHost) Opener() table.Opener {
 	return func(string) (*io.SectionReader, error) { return nil, os.ErrNotExist }
 }
-func (h *fakeHost) File(string) ([]byte, error) { return nil, os.ErrNotExist }
-func (h *fakeHost) Stopping() <-chan struct{}   { return h.stop }
+func (h *fakeHost) File(name string) ([]byte, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if name == proto.PolicyFile && h.policy != nil {
+		return h.policy, nil
+	}
+	return nil, os.ErrNotExist
+}
+func (h *fakeHost) Stopping() <-chan struct{} { return h.stop }
 func (h *fakeHost) Silent(partner string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -110,22 +110,27 @@ func (m *manager) grouped(l *lookup) {
 
 // unanswered asks for all that is not known of the recipients that are to be tried, of a
 // large message of the first slice, and returns a question that the message has to wait
-// for; nil when all is known.
+// for; nil when something of it can go: what cannot waits in its next pass.
 func (m *manager) unanswered(msg *message) (q *question) {
 	if !m.book.policy.UsesMX() {
 		return nil
 	}
-	n := 0
+	n, known := 0, false
 	for i := range msg.rcpts {
 		if msg.rcpts[i].state != trying {
 			continue
 		}
-		if _, status := m.resolve(msg, uint32(i)); status == factsMissing && q == nil {
+		if _, status := m.resolve(msg, uint32(i)); status != factsMissing {
+			known = true
+		} else if q == nil {
 			q = m.questions.open[hopName{m.book.facts.Transport, m.book.facts.NextHop}]
 		}
 		if n++; n == m.machine.Slice() {
 			break
 		}
+	}
+	if known {
+		return nil
 	}
 	return q
 }

@@ -5,6 +5,7 @@ import (
 
 	"postrider/lib/address"
 	"postrider/lib/mail"
+	"postrider/lib/policy"
 	"postrider/lib/sched"
 )
 
@@ -24,8 +25,15 @@ func (m *manager) resolve(msg *message, n uint32) (sched.Recipient, *mail.Status
 		over := st
 		return sched.Recipient{}, &over
 	}
-	if _, status := m.decide(msg, n, &route); status != nil {
+	d, status := m.decide(msg, n, &route)
+	if status != nil {
 		return sched.Recipient{}, status
+	}
+	if d.Route != 0 {
+		switch way := &m.book.policy.Routes[d.Route]; way.Kind {
+		case policy.RouteError, policy.RouteDiscard:
+			return sched.Recipient{}, &way.Status
+		}
 	}
 	return sched.Recipient{Index: n, Transport: route.Transport, NextHop: route.NextHop, User: m.set.user(route.Recipient)}, nil
 }

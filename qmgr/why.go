@@ -378,6 +378,9 @@ func (m *manager) parkedFor(to sched.Recipient, d *sched.Destination) proto.Wait
 	limit := m.set.sched.ActiveLimit
 	w := proto.Wait{For: proto.WaitParked, Used: uint64(d.Todo + d.Busy), Setting: "its share of qmgr_message_active_limit = " + strconv.Itoa(limit)}
 	l := m.parking.lists[m.machine.Key(to)]
+	if q := m.questions.open[hopName{to.Transport, strings.ToLower(to.NextHop)}]; l == nil && q != nil && q.list.n > 0 {
+		return proto.Wait{For: proto.WaitResolve, Who: to.NextHop} // the policy asks for its mail hosts
+	}
 	if l == nil {
 		return proto.Wait{For: proto.WaitActive, Used: uint64(len(m.active)), Limit: uint64(limit), Setting: "qmgr_message_active_limit"}
 	}
