@@ -38,8 +38,11 @@ func (rep *report) whole() bool {
 
 // eightBit says whether the report has bytes above 127.
 func (rep *report) eightBit() bool {
-	return rep.r.UTF8 || rep.orig.eightHeader || rep.whole() && rep.orig.eightBody
+	return rep.r.UTF8 || rep.orig.eightHeader || rep.whole() && rep.orig.eightBody || rep.eightText()
 }
+
+// eightText says whether the explanation has bytes above 127.
+func (rep *report) eightText() bool { return !rep.postmaster && eight([]byte(rep.template().text)) }
 
 // write writes header and body, lines ended by CRLF. The memory it takes does not
 // grow with the number of recipients. Errors are those of w.
@@ -64,8 +67,8 @@ func (rep *report) header(l *lines) {
 	l.line("Received: by " + rep.set.hostname + " (" + rep.set.mailName + ")")
 	l.line("\tid " + string(rep.id) + "; " + date)
 	l.line("Date: " + date)
-	l.line("From: MAILER-DAEMON@" + rep.set.origin + " (Mail Delivery System)")
-	l.line("Subject: " + rep.subject())
+	l.field("From", rep.template().from)
+	l.field("Subject", rep.subject())
 	l.field("To", rep.to.External())
 	if rep.postmaster {
 		l.line("Auto-Submitted: auto-generated")
@@ -96,13 +99,13 @@ func (rep *report) part(l *lines, description, typ string, eightBit bool) {
 
 // notification is the part for people.
 func (rep *report) notification(l *lines) {
-	charset := "us-ascii"
+	charset := rep.template().charset
 	if rep.r.UTF8 {
 		charset = "utf-8"
 	}
-	rep.part(l, "Notification", "text/plain; charset="+charset, rep.r.UTF8)
+	rep.part(l, "Notification", "text/plain; charset="+charset, rep.r.UTF8 || rep.eightText())
 	if !rep.postmaster {
-		for s := range strings.Lines(rep.explain()) {
+		for s := range strings.Lines(rep.template().text) {
 			l.line(strings.TrimSuffix(s, "\n"))
 		}
 	}
@@ -197,7 +200,7 @@ func (rep *report) code(dsn string) string {
 	if (class == "2" || class == "4" || class == "5") && number(subject) && number(detail) {
 		return dsn
 	}
-	return [...]string{failed: "5.0.0", delayed: "4.0.0", delivered: "2.0.0"}[rep.kind]
+	return [...]string{failed: "5.0.0", delayed: "4.0.0", delivered: "2.0.0", verified: "2.0.0"}[rep.kind]
 }
 
 func number(s string) bool {

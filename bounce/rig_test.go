@@ -22,6 +22,7 @@ type rig struct {
 	t       *testing.T
 	cleanup *submittest.Cleanup
 	logfile string
+	config  *config.Config
 }
 
 var clock = time.Date(2025, 3, 4, 10, 11, 12, 0, time.FixedZone("CET", 3600))
@@ -39,7 +40,7 @@ func newRig(t *testing.T, settings ...string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, cleanup: &submittest.Cleanup{}, logfile: filepath.Join(t.TempDir(), "log")}
+	r := &rig{t: t, config: c, cleanup: &submittest.Cleanup{}, logfile: filepath.Join(t.TempDir(), "log")}
 	f, err := os.Create(r.logfile)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +49,15 @@ func newRig(t *testing.T, settings ...string) *rig {
 	log.Open(f, maillog.File)
 	t.Cleanup(log.Close)
 	r.bouncer = &bouncer{ids: mail.IDs{Number: 7}, log: log, now: func() time.Time { return clock }}
-	r.set.Store(settingsOf(c))
+	file, err := os.ReadFile(c.String("bounce_template_file"))
+	if err != nil && c.String("bounce_template_file") != "" {
+		t.Fatal(err)
+	}
+	set, err := settingsOf(c, string(file))
+	if err != nil {
+		t.Log(err)
+	}
+	r.set.Store(set)
 	t.Cleanup(r.cleanup.Close)
 	return r
 }

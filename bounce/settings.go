@@ -18,7 +18,6 @@ type settings struct {
 	maxProc  int
 
 	sizeLimit int64         // bounce_size_limit, bytes
-	warnAfter time.Duration // delay_warning_time
 	lifetime  time.Duration // maximal_queue_lifetime
 
 	// double is the sender of notices to the postmaster. What is undeliverable
@@ -29,22 +28,42 @@ type settings struct {
 	copyFailures, copyDelays, doubles bool
 
 	failuresTo, delaysTo, doublesTo mail.Address
+
+	templates [len(templateNames)]template // bounce_template_file
 }
 
 func newSettings(d *daemon.Daemon) *settings {
 	line, c := d.Service("bounce/unix")
-	s := settingsOf(c)
+	s, err := settingsOf(c, templateFile(d, c))
+	if err != nil {
+		d.Log.Warnf("bounce_template_file: %v: the default text is used", err)
+	}
 	if s.maxProc = line.MaxProc; line.Name == "" {
 		s.maxProc = c.Int("default_process_limit")
 	}
 	return s
 }
 
-func settingsOf(c *config.Config) *settings {
+// templateFile is the text of bounce_template_file.
+func templateFile(d *daemon.Daemon, c *config.Config) string {
+	path := c.String("bounce_template_file")
+	if path == "" {
+		return ""
+	}
+	b, err := d.File(path)
+	if err != nil {
+		d.Log.Warnf("bounce_template_file: %v: the default texts are used", err)
+	}
+	return string(b)
+}
+
+// settingsOf reads the parameters, with the text of bounce_template_file. The error is
+// about that; the settings are good.
+func settingsOf(c *config.Config, file string) (*settings, error) {
 	s := &settings{
 		hostname: c.String("myhostname"), mailName: c.String("mail_name"), origin: c.String("myorigin"),
 		sizeLimit: int64(c.Int("bounce_size_limit")),
-		warnAfter: c.Duration("delay_warning_time"), lifetime: c.Duration("maximal_queue_lifetime"),
+		lifetime:  c.Duration("maximal_queue_lifetime"),
 	}
 	classes := c.List("notify_classes")
 	s.copyFailures = slices.Contains(classes, "bounce")
@@ -54,7 +73,9 @@ func settingsOf(c *config.Config) *settings {
 	s.failuresTo = s.complete(c.String("bounce_notice_recipient"))
 	s.doublesTo = s.complete(c.String("2bounce_notice_recipient"))
 	s.delaysTo = s.complete(c.String("delay_notice_recipient"))
-	return s
+	var err error
+	s.templates, err = templates(c, file)
+	return s, err
 }
 
 // complete gives a name without domain that of this system.

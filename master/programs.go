@@ -23,6 +23,7 @@ type program struct {
 	writer  bool                          // holds the spool's lock
 	notes   bool                          // notes what it reads (package suspect)
 	files   []string                      // files it reads besides tables
+	named   []string                      // parameters that name such a file
 	dials   func(*config.Config) []string // what a service of it may be connected to
 	secrets func(*config.Config) secrets  // and those that a service of it names for TLS and logins
 	without []string                      // prefixes of parameters whose tables it does not use
@@ -40,7 +41,7 @@ var programs = []program{
 		inQueue: true, writer: true, notes: true, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_", "authorized_"}},
 	{name: "qmgr", account: func(a *accounts) account { return a.owner },
 		inQueue: true, writer: true, notes: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_"}},
-	{name: "bounce", account: func(a *accounts) account { return a.bounce }, writer: true, notAny: true},
+	{name: "bounce", account: func(a *accounts) account { return a.bounce }, writer: true, notAny: true, named: []string{"bounce_template_file"}},
 	{name: "local", inQueue: true, writer: true, files: []string{"/etc/passwd", "/etc/group"}, without: []string{"smtpd_", "smtp_", "lmtp_", "authorized_"}},
 	{name: "smtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"smtp_"}, secrets: clientSecrets("smtp_"),
 		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/8, 1)) }},
@@ -203,7 +204,12 @@ func newPlan(c *config.Config) (*plan, error) {
 			p.noteSpecs(own)
 			p.tables[pr.name] = union(p.tables[pr.name], pr.tables(own))
 		}
-		p.files[pr.name] = pr.files
+		p.files[pr.name] = slices.Clone(pr.files)
+		for _, name := range pr.named {
+			if path := c.String(name); path != "" {
+				p.files[pr.name] = append(p.files[pr.name], path)
+			}
+		}
 		for _, own := range configs[pr.name] {
 			if pr.secrets != nil {
 				p.take(pr.name, pr.secrets(own))

@@ -57,6 +57,7 @@ var queueParams = []Param{
 		perTransport("minimum_delivery_slots", number("default_minimum_delivery_slots", "3", 0, 0, "Recipients below which nobody passes a message."))),
 
 	number("bounce_size_limit", "50000", 1, 0, "Bytes of the original message that a bounce returns."),
+	str("bounce_template_file", "", "File with texts in the place of those of bounces and other reports (bounce(5))."),
 	str("double_bounce_sender", "double-bounce", "Envelope sender of notices whose own bounce is dropped."),
 	{Name: "notify_classes", Kind: KindList, Default: "resource, software",
 		Words: []string{"bounce", "2bounce", "data", "delay", "policy", "protocol", "resource", "software"},

@@ -75,8 +75,7 @@ disable_verp_bounces = no
 smtpd_authorized_verp_clients = $authorized_verp_clients
 verp_delimiter_filter = -=+
 `),
-	unread(Unsupported, "not available in this version; bounces have the text and form of Postfix's defaults", `
-bounce_template_file =
+	unread(Unsupported, "not available in this version; bounces have the form of Postfix's defaults", `
 default_delivery_status_filter =
 enable_threaded_bounces = no
 lmtp_delivery_status_filter = $default_delivery_status_filter
