@@ -165,6 +165,7 @@ func (m *manager) weigh(in *spool.Message, from sched.Parking) {
 	}
 	msg := &message{Message: in, active: time.Now(), from: from}
 	msg.pass(m.spool.Now())
+	m.queuesNoted(msg)
 	msg.known = msg.one.known[:0]
 	if q := m.unanswered(msg); q != nil {
 		flush := m.bumped[in.Ref]
@@ -179,7 +180,7 @@ func (m *manager) weigh(in *spool.Message, from sched.Parking) {
 			return
 		}
 		if to, dest, yes := m.mustWait(msg); yes {
-			m.park(in, to, dest)
+			m.park(in, to, dest, msg.expireAt)
 			return
 		}
 	}
@@ -205,6 +206,9 @@ func (m *manager) mustWait(msg *message) (to sched.Recipient, dest uint64, yes b
 		case trying:
 			if r, status = m.resolve(msg, uint32(i)); status == nil {
 				msg.known = append(msg.known, r)
+				if m.book.policy != nil && m.mayWait(msg, &r) {
+					return to, 0, false
+				}
 			}
 		case failed:
 			status = msg.rcpts[i].status
@@ -320,10 +324,10 @@ func (m *manager) slice(msg *message, flush bool) {
 			msg.noteHop(to)
 		}
 		switch {
-		case status == factsMissing:
-			msg.rcpts[i].state, msg.rcpts[i].due = deferred, now // its next pass waits for them
+		case m.unready(msg, uint32(i), status):
 		case status != nil:
 			m.settle(msg, uint32(i), *status, true)
+		case m.book.policy != nil && !flush && m.notYet(msg, &to):
 		case len(msg.rcpts) > 1 && !flush && m.machine.FullFor(to, from):
 			// Others of the message may go; this one is parked in its next pass.
 			msg.rcpts[i].state, msg.rcpts[i].due = deferred, now
@@ -331,7 +335,7 @@ func (m *manager) slice(msg *message, flush bool) {
 			all = append(all, to)
 		}
 	}
-	expire, notice := m.times(msg.State.Since, msg.Envelope.Sender == "", msg.warning || msg.State.Notices > 0)
+	expire, notice := m.timesOf(msg)
 	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Flush: flush, Recipients: all, Expire: expire, Notice: notice,
 		More: msg.next < len(msg.rcpts)})
 	if m.given = all; cap(all) > givenMax {

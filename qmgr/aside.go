@@ -6,6 +6,7 @@ import (
 
 	"postrider/lib/mail"
 	"postrider/lib/proto"
+	"postrider/lib/sched"
 )
 
 // aside is where the suspect deliveries of a program wait for the process that tries
@@ -116,7 +117,7 @@ func (m *manager) tryNext(s *aside) {
 			m.putBack(msg, d)
 			continue
 		}
-		if !m.goesTo(msg, d.service, d.nextHop, left) {
+		if !m.goesTo(msg, sched.Recipient{Transport: d.service, NextHop: d.nextHop}, left, true) {
 			s.list = s.list[1:]
 			m.detour(msg, d, left)
 			continue
@@ -145,6 +146,9 @@ func (m *manager) detour(msg *message, d *delivery, numbers []uint32) {
 	var ways []*delivery
 	for _, n := range numbers {
 		to, status := m.resolve(msg, n)
+		if m.unready(msg, n, status) {
+			continue
+		}
 		if status != nil {
 			m.settle(msg, n, *status, true)
 			continue

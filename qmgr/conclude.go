@@ -41,7 +41,7 @@ func (m *manager) conclude(msg *message) {
 		m.schedule(msg) // withdrawn by a reload: routed anew
 		return
 	}
-	if msg.count(replaced)+msg.count(foreign)+msg.aside > 0 {
+	if msg.elsewhere() {
 		msg.idle = true // resume comes back here
 		return
 	}
@@ -49,15 +49,17 @@ func (m *manager) conclude(msg *message) {
 	if msg.State.Since.IsZero() {
 		msg.State.Since = now
 	}
+	if m.book.policy != nil {
+		m.reconsider(msg, now)
+	}
 	m.expire(msg)
 	if !msg.reported && msg.count(failed) > 0 {
 		msg.reported = true
 		m.report(msg, reportFailure, msg.numbers(failed))
 		return
 	}
-	if m.delayed(msg) {
-		msg.warning = true
-		m.report(msg, reportDelay, msg.numbers(deferred))
+	if late := m.delayed(msg); len(late) > 0 {
+		m.report(msg, reportDelay, late)
 		return
 	}
 
@@ -73,7 +75,7 @@ func (m *manager) conclude(msg *message) {
 	if end := time.Unix(0, int64(retry.Expiry(stime(msg.State.Since), msg.Envelope.Sender == ""))); next.After(end) && end.Sub(now) >= retry.MinBackoff {
 		next = end // one more attempt when its time is up, and not up to MaxBackoff later
 	}
-	groups := msg.groups(now, next)
+	groups := msg.groups(now, next, m.queueNames())
 	if len(groups) == 0 {
 		m.lines.removed.Queue = msg.Envelope.ID
 		m.log.Event(&m.lines.removed)
@@ -108,6 +110,10 @@ func (m *manager) expire(msg *message) {
 	for i := range msg.rcpts {
 		may = may || msg.rcpts[i].state == deferred && msg.rcpts[i].mayFail
 	}
+	if m.book.policy != nil && may && !m.spool.IsHeld(msg.Ref) {
+		m.expireSome(msg)
+		return
+	}
 	old := m.set.sched.Retry.Expired(stime(msg.State.Since), m.now(), msg.Envelope.Sender == "")
 	if !may || !old || m.spool.IsHeld(msg.Ref) {
 		return
@@ -137,11 +143,22 @@ func (m *manager) forceExpire(msg *message) {
 	}
 }
 
-// delayed says whether the sender is to be warned now (delay_warning_time).
-func (m *manager) delayed(msg *message) bool {
-	w := m.set.delayWarning
-	return w > 0 && msg.State.Notices == 0 && !msg.warning && msg.Envelope.Sender != "" &&
-		msg.count(deferred) > 0 && !m.spool.IsHeld(msg.Ref) && m.spool.Now().Sub(msg.State.Since) >= w
+// delayed returns of whom the sender is to be warned now (delay_warning_time), if anybody,
+// and notes that he is.
+func (m *manager) delayed(msg *message) []uint32 {
+	if msg.warning || msg.Envelope.Sender == "" || m.spool.IsHeld(msg.Ref) || m.book.policy == nil && (m.set.delayWarning <= 0 || msg.State.Notices > 0 || m.spool.Now().Sub(msg.State.Since) < m.set.delayWarning) {
+		return nil
+	}
+	late, upTo := m.noticesDue(msg, msg.numbers(deferred))
+	m.noticing(msg, late, upTo)
+	return late
+}
+
+// noticing notes that a notice of the delay is under way.
+func (m *manager) noticing(msg *message, late []uint32, upTo time.Duration) {
+	if len(late) > 0 {
+		msg.warning, msg.noticed = true, max(uint32(upTo/time.Second), 1)
+	}
 }
 
 // report gives recipients to bounce, as one delivery, or as several when what is to
@@ -168,7 +185,11 @@ func (m *manager) reported(msg *message, report string, r *proto.RecipientResult
 	case report == reportSuccess: // one that cannot be queued is lost: it is asked for once
 	case report == reportDelay:
 		if r.Status.Class == mail.Sent {
-			msg.State.Notices = 1
+			msg.State.Notices = msg.noticed
+			if m.book.policy != nil {
+				expire, notice := m.timesOf(msg)
+				m.machine.Times(m.now(), msg.id, expire, notice)
+			}
 		}
 	case r.Replaced:
 		if rc.state == failed {
@@ -183,7 +204,7 @@ func (m *manager) reported(msg *message, report string, r *proto.RecipientResult
 
 // resume goes on with a message that waited for recipients outside the scheduler.
 func (m *manager) resume(msg *message) {
-	if msg.idle && msg.count(replaced)+msg.count(foreign)+msg.aside == 0 {
+	if msg.idle && !msg.elsewhere() {
 		msg.idle = false
 		m.conclude(msg)
 	}
@@ -202,7 +223,7 @@ func (m *manager) quarantine(msg *message) {
 			}
 		}
 		s := msg.State
-		s.Done, s.Groups = msg.done(), msg.groups(now, again)
+		s.Done, s.Groups = msg.done(), msg.groups(now, again, m.queueNames())
 		m.spool.Put(msg.Message, s)
 	}
 	m.forget(msg)

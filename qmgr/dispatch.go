@@ -22,6 +22,7 @@ type delivery struct {
 	service    string
 	report     string // of one to bounce: what is reported
 	nextHop    string
+	source     string // of the egress, or ""
 	recipients []uint32
 	handed     time.Time // zero for one from an earlier qmgr
 	fault      string    // how its agent died by its own fault, or ""
@@ -65,6 +66,10 @@ func (m *manager) dispatch() {
 			m.slice(msg, false)
 		case sched.Expire:
 			m.expired(msg, a.Recipients)
+		case sched.Postpone:
+			for _, n := range a.Recipients {
+				m.postpone(msg, n, a.Until, sched.NotOpen(a.Window))
+			}
 		case sched.Notice:
 			m.notice(msg, a.Recipients)
 		case sched.MessageDone:
@@ -110,7 +115,7 @@ func (m *manager) deliver(a sched.Action) bool {
 		return true
 	}
 	d := msg.newDelivery()
-	*d = delivery{entry: a.Entry, ref: msg.Ref, msg: msg, service: a.Transport, nextHop: a.NextHop, recipients: left}
+	*d = delivery{entry: a.Entry, ref: msg.Ref, msg: msg, service: a.Transport, nextHop: a.NextHop, source: a.Source, recipients: left}
 	if msg.suspect != "" {
 		m.setAside(msg, program, d)
 		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})
@@ -187,6 +192,9 @@ func (m *manager) request(p *proto.Deliver, d *delivery, nextHop string) {
 		Sender: env.Sender, EnvID: env.EnvID, Ret: env.Ret, Body: env.Body, UTF8: env.UTF8, Origin: env.Origin, Client: env.Client,
 		Arrival: env.Arrival, Active: d.msg.active, Handed: d.handed, Size: d.msg.Size, Keep: m.demand.again(d.handed, d.service, nextHop),
 		Recipients: slices.Grow(p.Recipients[:0], len(d.recipients)),
+	}
+	if d.source != "" {
+		p.Source = m.sourceOf(d.source)
 	}
 	for _, n := range d.recipients {
 		r := proto.DeliverRecipient{Index: n, Recipient: env.Recipients[n]}

@@ -144,6 +144,7 @@ func (m *manager) overdue(in *spool.Message) {
 	msg := &message{Message: in, active: time.Now()}
 	now := m.spool.Now()
 	msg.pass(now)
+	m.queuesNoted(msg)
 	for i := range msg.rcpts {
 		if msg.rcpts[i].state != trying {
 			continue
@@ -162,15 +163,20 @@ func (m *manager) expired(msg *message, numbers []uint32) {
 	for _, n := range numbers {
 		if r := &msg.rcpts[n]; r.state == trying {
 			r.state, r.mayFail = deferred, true
+			if m.book.policy != nil { // it may be another recipient's time
+				r.due = m.now()
+			}
 		}
 	}
 }
 
 // notice tells the sender of the delay of recipients that wait in the scheduler.
 func (m *manager) notice(msg *message, numbers []uint32) {
-	if msg.warning || msg.State.Notices > 0 || msg.Envelope.Sender == "" || m.spool.IsHeld(msg.Ref) || msg.gone {
+	if msg.warning || m.book.policy == nil && msg.State.Notices > 0 || msg.Envelope.Sender == "" || m.spool.IsHeld(msg.Ref) || msg.gone {
 		return
 	}
-	msg.warning = true
-	m.report(msg, reportDelay, numbers)
+	late, upTo := m.noticesDue(msg, numbers)
+	if m.noticing(msg, late, upTo); len(late) > 0 {
+		m.report(msg, reportDelay, late)
+	}
 }

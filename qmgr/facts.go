@@ -16,7 +16,7 @@ func (m *manager) gather(f *policy.Facts, msg *message, n uint32, route *address
 		Sender: sender, SenderDomain: mail.Address(sender).Domain(), Rcpt: rcpt, RcptDomain: mail.Address(rcpt).Domain(),
 		Transport: route.Transport, NextHop: strings.ToLower(route.NextHop), Class: route.Class.String(),
 		SourceKind: env.Kind.String(), Listener: env.Listener, SASLUser: env.Client.SASLUser, ClientAddress: env.Client.Addr,
-		Priority: int(env.Priority), HasPriority: env.HasPriority, Size: env.Size, Attempts: int(r.attempts),
+		Priority: int(env.Priority), HasPriority: env.HasPriority, Size: env.Size, Attempts: r.failures(),
 		Headers: env.Headers, Answers: f.Answers[:0],
 	}
 	if env.Origin == mail.FromBounce {
@@ -25,7 +25,7 @@ func (m *manager) gather(f *policy.Facts, msg *message, n uint32, route *address
 	if since := msg.State.Since; !since.IsZero() {
 		f.Age = max(m.spool.Now().Sub(since), 0)
 	}
-	if r.attempts > 0 {
+	if r.failures() > 0 {
 		f.LastClass = policy.ClassOf(r.status)
 	}
 }

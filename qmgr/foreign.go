@@ -157,7 +157,7 @@ func (m *manager) applyResult(msg *message, d *delivery, r *proto.Result) {
 	case d.report == reportDelay:
 		for i := range r.Recipients {
 			if r.Recipients[i].Status.Class == mail.Sent {
-				msg.State.Notices = 1
+				msg.State.Notices = max(uint32(m.spool.Now().Sub(msg.State.Since)/time.Second), 1)
 			}
 		}
 		return

@@ -108,6 +108,7 @@ func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) 
 		log.Warnf("%v; mail that depends on it is deferred", err)
 	}
 	m.readBook()
+	m.configure(set.sched.Transports)
 	for transport := range set.sched.Transports {
 		m.machine.TransportPause(m.now(), transport) // until its agent has said hello
 	}
@@ -131,12 +132,16 @@ func (m *manager) reload() {
 	known := m.set.sched.Transports
 	m.set, m.route = set, route
 	if m.readBook() {
-		rerouted = true
+		rerouted, m.terms = true, termsOf{}
+		both := maps.Clone(known)
+		maps.Copy(both, set.sched.Transports)
+		m.configure(both) // before mail is led by it
+		m.recount()
 	}
 	if rerouted { // before transports that are gone suspend what may go another way now
 		m.reroute()
 	}
-	m.machine.SetConfig(m.now(), set.sched)
+	m.configure(set.sched.Transports)
 	for name := range set.sched.Transports {
 		if _, ok := known[name]; !ok && !m.able(set.program(name)) {
 			m.machine.TransportPause(m.now(), name)

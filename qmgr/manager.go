@@ -42,9 +42,13 @@ type manager struct {
 	machine *sched.Machine
 	state   *stateFiles // nil: what the scheduler learns is forgotten at the end
 	noted   noted       // what of it is on disk
-	seen    seen        // what data_directory knows of the spool
-	set     settings
-	route   *address.Resolver
+
+	plans  []*sched.Schedule // its
+	terms  termsOf
+	quotas quotas
+	seen   seen // what data_directory knows of the spool
+	set    settings
+	route  *address.Resolver
 
 	active    map[sched.MsgID]*message
 	byRef     map[slot.Ref]*message

@@ -39,6 +39,8 @@ type recipient struct {
 	tried    bool // an attempt was made in this pass
 	mayFail  bool // expiry may strike: it, or its dead destination, was tried
 	logged   bool // finished, and the spool was told or is told at the end of the turn
+	planned  bool // deferred without an attempt, as it is to be: until due
+	course   course
 	attempts uint32
 	due      sched.Time   // when resting; or deferred, when the rule's time is not to hold; else 0
 	status   *mail.Status // never nil and never changed
@@ -71,6 +73,12 @@ type message struct {
 	corrupt  string            // why its content cannot be read, or ""
 	suspect  string            // how an agent died with it in hand, or ""
 	aside    int               // deliveries that are set aside, waiting or in hand
+
+	expireAt, sendAt time.Time       // spool time, as the message itself asks for; zero: it does not
+	timed            bool            // they are known
+	left             sched.Recipient // whose source the others at its destination have
+	pool             int             // of left
+	noticed          uint32          // State.Notices when the notice under way was taken
 
 	one one // memory that a message with one recipient needs, taken with its own
 }
@@ -207,11 +215,13 @@ func (m *message) pass(now time.Time) {
 }
 
 // groups files every unfinished recipient, those with the same fate together. now
-// and next are spool time: next is when what was deferred is due by the rule.
-func (m *message) groups(now, next time.Time) []spool.Group {
+// and next are spool time: next is when what was deferred is due by the rule. queues are the
+// names of the policy's, as far as they are to be noted.
+func (m *message) groups(now, next time.Time, queues []string) []spool.Group {
 	type fate struct {
 		due      sched.Time
 		attempts uint32
+		queue    uint16
 		status   mail.Status
 	}
 	var gs []spool.Group
@@ -233,12 +243,15 @@ func (m *message) groups(now, next time.Time) []spool.Group {
 		if r.tried {
 			attempts++
 		}
-		f := fate{due, attempts, *r.status}
+		f := fate{due, attempts, r.course.queue, *r.status}
 		k, ok := at[f]
 		if !ok {
 			k = len(gs)
 			at[f] = k
 			gs = append(gs, spool.Group{Due: time.Unix(0, int64(due)), Attempts: attempts, Status: *r.status})
+			if int(r.course.queue) < len(queues) {
+				gs[k].Queue = queues[r.course.queue]
+			}
 		}
 		gs[k].Recipients = append(gs[k].Recipients, uint32(i))
 	}
@@ -254,4 +267,9 @@ func (m *message) done() spool.Set {
 		}
 	}
 	return s
+}
+
+// elsewhere says whether m waits for recipients outside the scheduler.
+func (m *message) elsewhere() bool {
+	return m.count(replaced)+m.count(foreign)+m.aside > 0
 }

@@ -101,6 +101,12 @@ func destHash(key sched.Parking) uint64 {
 	io.WriteString(h, key.Transport)
 	h.Write([]byte{0})
 	io.WriteString(h, key.Name)
+	if key.Queue != "" || key.Level != 0 || key.Terms != "" || key.Source != "" {
+		for _, part := range [...]string{key.Queue, key.Level.String(), key.Terms, key.Source} {
+			h.Write([]byte{0})
+			io.WriteString(h, part)
+		}
+	}
 	return h.Sum64() | 1
 }
 
@@ -212,9 +218,12 @@ func (p *parking) load(b block) ([]parked, error) {
 }
 
 // park gives a message back to the spool and puts it into the list of to, its first
-// destination.
-func (m *manager) park(in *spool.Message, to sched.Recipient, dest uint64) {
+// destination. At expireAt, if that is not zero, it is looked at.
+func (m *manager) park(in *spool.Message, to sched.Recipient, dest uint64, expireAt time.Time) {
 	alarm := m.alarm(in.State.Since, in.Envelope.Sender == "", in.State.Notices > 0)
+	if !expireAt.IsZero() {
+		alarm = min(alarm, max(expireAt.UnixMilli(), m.spool.Now().Add(alarmPause).UnixMilli()))
+	}
 	at := m.giveBack(in, dest)
 	if at == (spool.Parked{}) {
 		return // nothing is left of it
@@ -335,15 +344,21 @@ func (m *manager) alarm(since time.Time, nullSender, noticed bool) int64 {
 		since = m.spool.Now()
 	}
 	expire, notice := m.times(since, nullSender, noticed)
-	if notice != 0 && notice < expire {
+	if notice != 0 && (notice < expire || expire == 0) {
 		expire = notice
+	}
+	if expire == 0 {
+		return math.MaxInt64
 	}
 	return int64(expire) / 1e6
 }
 
-// times are when a message is too old, and when its sender is to be told of the delay, 0 if
+// times are when a message is too old, and when its sender is to be told of the delay; 0 is
 // never.
 func (m *manager) times(since time.Time, nullSender, noticed bool) (expire, notice sched.Time) {
+	if m.book.policy != nil {
+		return m.thresholds(since, nullSender)
+	}
 	if w := m.set.delayWarning; w > 0 && !noticed && !nullSender {
 		notice = stime(since.Add(w))
 	}

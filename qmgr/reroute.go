@@ -19,8 +19,8 @@ func (m *manager) reroute() {
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.active)) {
 		msg := m.active[id]
-		again := m.machine.Reroute(m.now(), id, func(transport, nextHop string, numbers []uint32) bool {
-			return m.goesTo(msg, transport, nextHop, numbers)
+		again := m.machine.Reroute(m.now(), id, func(to sched.Recipient, numbers []uint32) bool {
+			return m.goesTo(msg, to, numbers, false)
 		})
 		if again != nil {
 			m.reschedule(msg, again)
@@ -28,14 +28,18 @@ func (m *manager) reroute() {
 	}
 }
 
-// goesTo says whether recipients still go the way that was chosen for them.
-func (m *manager) goesTo(msg *message, transport, nextHop string, numbers []uint32) bool {
-	if transport == bounceService || transport == requeueService { // but one way
+// goesTo says whether recipients still go the way that was chosen for them, and, unless any
+// will do, from the same source and on the same terms.
+func (m *manager) goesTo(msg *message, is sched.Recipient, numbers []uint32, anyTerms bool) bool {
+	if is.Transport == bounceService || is.Transport == requeueService { // but one way
 		return true
 	}
+	msg.left, msg.from = sched.Recipient{}, sched.Parking{Source: is.Source}
+	defer func() { msg.from = sched.Parking{} }()
 	for _, n := range numbers {
 		to, status := m.resolve(msg, n)
-		if status != nil || to.Transport != transport || !strings.EqualFold(to.NextHop, nextHop) {
+		if status != nil || to.Transport != is.Transport || !strings.EqualFold(to.NextHop, is.NextHop) ||
+			!anyTerms && (to.Source != is.Source || !to.Terms.Equal(is.Terms)) {
 			return false
 		}
 	}
@@ -50,8 +54,10 @@ func (m *manager) reschedule(msg *message, numbers []uint32) {
 			continue
 		}
 		to, status := m.resolve(msg, n)
-		if status == factsMissing {
-			msg.rcpts[n].state, msg.rcpts[n].due = deferred, m.now()
+		if m.unready(msg, n, status) {
+			continue
+		}
+		if status == nil && m.book.policy != nil && m.notYet(msg, &to) {
 			continue
 		}
 		if status != nil {

@@ -5,7 +5,6 @@ import (
 
 	"postrider/lib/address"
 	"postrider/lib/mail"
-	"postrider/lib/policy"
 	"postrider/lib/sched"
 )
 
@@ -21,19 +20,18 @@ func (m *manager) resolve(msg *message, n uint32) (sched.Recipient, *mail.Status
 	if route.Bad != nil {
 		return sched.Recipient{}, route.Bad
 	}
-	if st, ok := address.Verdict(route.Transport, m.set.program(route.Transport), route.NextHop); ok {
+	r := sched.Recipient{Index: n, Transport: route.Transport, NextHop: route.NextHop, User: m.set.user(route.Recipient)}
+	if m.book.policy != nil {
+		return m.steered(msg, n, route, r)
+	}
+	return m.atOnce(r)
+}
+
+// atOnce is what becomes of a recipient whose way is known.
+func (m *manager) atOnce(r sched.Recipient) (sched.Recipient, *mail.Status) {
+	if st, ok := address.Verdict(r.Transport, m.set.program(r.Transport), r.NextHop); ok {
 		over := st
 		return sched.Recipient{}, &over
 	}
-	d, status := m.decide(msg, n, &route)
-	if status != nil {
-		return sched.Recipient{}, status
-	}
-	if d.Route != 0 {
-		switch way := &m.book.policy.Routes[d.Route]; way.Kind {
-		case policy.RouteError, policy.RouteDiscard:
-			return sched.Recipient{}, &way.Status
-		}
-	}
-	return sched.Recipient{Index: n, Transport: route.Transport, NextHop: route.NextHop, User: m.set.user(route.Recipient)}, nil
+	return r, nil
 }

@@ -32,6 +32,11 @@ func (m *manager) results(a *agent, rs []proto.Result) {
 		m.record(d.msg, d.report, r)
 		// A recipient the agent says nothing of was not tried.
 		m.untried(d.msg, d)
+		if r.Absent {
+			m.machine.Result(m.now(), id, sched.HopResult{Unknown: true})
+			m.sourceGone(d.source)
+			continue
+		}
 		m.machine.Result(m.now(), id, sched.HopResult{OK: r.Hop.Class != mail.Deferred, Reason: r.Hop})
 	}
 }

@@ -194,7 +194,7 @@ func (m *manager) shame(msg *message, d *delivery) {
 func (m *manager) standingOf(msg *message) spool.State {
 	now := m.spool.Now()
 	s := msg.State
-	s.Done, s.Groups = msg.done(), msg.groups(now, now)
+	s.Done, s.Groups = msg.done(), msg.groups(now, now, m.queueNames())
 	return s
 }
 

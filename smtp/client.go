@@ -18,7 +18,7 @@ type client struct {
 // deliver is the agent's handler.
 func (c *client) deliver(ctx context.Context, r *agent.Request) proto.Result {
 	env := c.env.Load()
-	st := env.service(r.Service)
+	st := env.from(env.service(r.Service), &r.Source)
 	d := newDelivery(ctx, c, env, st, r)
 	d.run()
 	res := d.result()

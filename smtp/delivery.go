@@ -38,6 +38,7 @@ type delivery struct {
 	final    bool      // no other server will be tried after this one
 	over     bool      // no other server may be tried
 	aborted  bool      // the daemon is stopping
+	absent   bool      // the address of the source is not here: who is left was not tried
 	hop      mail.Status
 
 	needUTF8 bool
@@ -102,7 +103,7 @@ func (d *delivery) run() {
 		}
 		d.tryHop(hops[i], i == len(hops)-1, i > 0 && i >= len(hops)-len(d.st.fallback))
 	}
-	if !d.aborted {
+	if !d.aborted && !d.absent {
 		d.settle()
 	}
 }
@@ -212,6 +213,11 @@ func (d *delivery) tryServer(t target, h hop, p *policy) {
 		// As Postfix: mail that has waited long enough goes without (RFC 7435).
 		d.log.Event(maillog.Info{Queue: d.r.Queue, Text: bad.Text + ": trying " + t.name() + " without TLS"})
 		s, bad, how = d.c.connect(d.ctx, d.st, t, h, plainPolicy, key)
+	}
+	if s == nil && how == absent {
+		d.log.Warnf("source %s cannot be used: %s", d.st.source, bad.Text)
+		d.over, d.absent = true, true
+		return
 	}
 	if s == nil {
 		reached := how != unreached
@@ -368,4 +374,6 @@ func (d *delivery) decide(i int, s mail.Status, at attempt) {
 	d.log.Event(&d.line)
 }
 
-func (d *delivery) result() proto.Result { return proto.Result{Hop: d.hop, Recipients: d.out} }
+func (d *delivery) result() proto.Result {
+	return proto.Result{Hop: d.hop, Recipients: d.out, Absent: d.absent}
+}

@@ -80,6 +80,7 @@ const (
 	unreached   reach = iota
 	noHandshake       // the server was reached, and TLS failed
 	greeted           // it was reached
+	absent            // not tried: the source has no address here
 	through           // nothing failed
 )
 
@@ -88,6 +89,9 @@ const (
 func (c *client) connect(ctx context.Context, st *settings, t target, h hop, p *policy, key serverKey) (s *session, bad mail.Status, how reach) {
 	conn, err := st.dial(ctx, t)
 	if err != nil {
+		if st.absent(err) {
+			return nil, unreachable(t, err), absent
+		}
 		return nil, unreachable(t, err), unreached
 	}
 	s = &session{
@@ -125,6 +129,9 @@ func (st *settings) dial(ctx context.Context, t target) (socket, error) {
 		local = netip.AddrPortFrom(st.bind4, 0)
 	} else if t.addr.Addr().Is6() && st.bind6.IsValid() {
 		local = netip.AddrPortFrom(st.bind6, 0)
+	}
+	if st.bound && !local.IsValid() {
+		return nil, errNoFamily
 	}
 	conn, err := dialer.DialTCP(ctx, "tcp", local, t.addr)
 	if err != nil {

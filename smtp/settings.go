@@ -26,6 +26,8 @@ type settings struct {
 	families dns.Families
 	bind4    netip.Addr
 	bind6    netip.Addr
+	source   string // of sched.cf, or ""
+	bound    bool   // to its addresses, and no others
 
 	noMX     bool // disable_dns_lookups
 	useDNS   bool // smtp_host_lookup
@@ -199,6 +201,7 @@ type environment struct {
 
 	mu       sync.RWMutex
 	services map[string]*settings
+	sources  map[sourceKey]*settings
 }
 
 func (e *environment) service(name string) *settings {

@@ -17,7 +17,8 @@ import (
 
 // hop is one next hop as transport_maps and relayhost write it (postconf(5),
 // relayhost): "domain", "[host]", "host:port", "[host]:port", "[192.0.2.1]",
-// "[IPv6:2001:db8::1]:port".
+// "[IPv6:2001:db8::1]:port". A route of sched.cf has "[host=192.0.2.1]:port", too, a name
+// with its address.
 //
 // LMTP has "unix:path" and "inet:" before the others too.
 type hop struct {
@@ -61,6 +62,14 @@ func (st *settings) parseHop(s string) (hop, error) {
 		}
 	}
 	name := h.name
+	if host, addr, ok := strings.Cut(name, "="); ok && h.noMX && host != "" { // a policy gives the address beside the name
+		a, err := netip.ParseAddr(strings.TrimPrefix(addr, "IPv6:"))
+		if err != nil {
+			return h, fmt.Errorf("bad address in %q", s)
+		}
+		h.name, h.addr = host, a.Unmap()
+		return h, nil
+	}
 	if len(name) > 5 && strings.EqualFold(name[:5], "ipv6:") {
 		name = name[5:]
 	}

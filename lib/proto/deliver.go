@@ -61,9 +61,17 @@ type Deliver struct {
 	Inline   bool
 	Content  []byte // when Inline; refers to the frame after Decode
 	Keep     bool   // the destination is in demand: a session with it is worth keeping
+	Source   Source // where it leaves from
 	FDOffset int64  // else: where the content begins in the descriptor
 
 	Recipients []DeliverRecipient
+}
+
+// Source is an egress source of sched.cf. The zero value is main.cf's.
+type Source struct {
+	Name         string
+	EHLO         string // "": smtp_helo_name
+	Addr4, Addr6 string // "": none; both: the kernel chooses
 }
 
 // DeliverRecipient is one recipient of a delivery. Status is set for bounce only:
@@ -106,6 +114,10 @@ func (m *Deliver) Append(b []byte) []byte {
 	b = ipc.AppendUint(b, uint64(m.CRC))
 	b = ipc.AppendInt(b, m.FDOffset)
 	b = ipc.AppendBool(b, m.Keep)
+	b = ipc.AppendString(b, m.Source.Name)
+	if s := &m.Source; s.Name != "" {
+		b = ipc.AppendString(ipc.AppendString(ipc.AppendString(b, s.EHLO), s.Addr4), s.Addr6)
+	}
 	b = ipc.AppendUint(b, uint64(len(m.Recipients)))
 	report := m.Service == "bounce"
 	for i := range m.Recipients {
@@ -155,6 +167,9 @@ func (m *Deliver) Decode(b []byte) error {
 	m.CRC = d.Uint32()
 	m.FDOffset = d.Int()
 	m.Keep = d.Bool()
+	if m.Source = (Source{Name: d.String()}); m.Source.Name != "" {
+		m.Source.EHLO, m.Source.Addr4, m.Source.Addr6 = d.String(), d.String(), d.String()
+	}
 	n := d.Count()
 	m.Recipients = slices.Grow(m.Recipients[:0], n)
 	report := m.Service == "bounce"
@@ -210,6 +225,9 @@ type Result struct {
 	// Fault says, in one line, how the message ended its reader's work, when that was
 	// caught (a panic): the recipients count as not tried, and the message is suspect.
 	Fault string
+	// Absent: the address of the Source is not configured on this machine, so that who is
+	// not listed was not tried.
+	Absent bool
 }
 
 // RecipientResult is the outcome for one recipient. With Replaced a message in the
@@ -238,7 +256,7 @@ func (m *Result) Append(b []byte) []byte {
 		b = ipc.AppendBool(b, r.Reports)
 		b = appendStatus(b, &r.Status)
 	}
-	return ipc.AppendString(b, m.Fault)
+	return ipc.AppendBool(ipc.AppendString(b, m.Fault), m.Absent)
 }
 
 // Decode reads the message from a frame's payload. It fills Recipients anew in the
@@ -258,6 +276,7 @@ func (m *Result) Decode(b []byte) error {
 		m.Recipients = append(m.Recipients, r)
 	}
 	m.Fault = d.String()
+	m.Absent = d.Bool()
 	return d.End()
 }
 

@@ -75,3 +75,12 @@ func (m *Machine) Stepped(now Time) {
 		}
 	}
 }
+
+// Times is the event that an active message has other times for Expire and Notice.
+func (m *Machine) Times(now Time, id MsgID, expire, notice Time) {
+	m.advance(now)
+	if msg := m.messages[id]; msg != nil {
+		msg.expire, msg.notice = expire, notice
+		m.watchMessage(msg)
+	}
+}

@@ -55,7 +55,7 @@ func TestReroute(t *testing.T) {
 			drain()
 			if other := MsgID(1 + r.IntN(int(id))); r.IntN(2) == 0 && !done[other] {
 				odd := r.IntN(3)
-				again := m.Reroute(Time(id), other, func(_, hop string, _ []uint32) bool { return hop != fmt.Sprintf("h%d", odd) })
+				again := m.Reroute(Time(id), other, func(to Recipient, _ []uint32) bool { return to.NextHop != fmt.Sprintf("h%d", odd) })
 				in := Message{ID: other, Beside: true}
 				for _, n := range again {
 					in.Recipients = append(in.Recipients, choose(other, n))
@@ -83,7 +83,7 @@ func TestReroute(t *testing.T) {
 	m := New(Config{ActiveLimit: 9, Transports: map[string]Transport{"a": stock()}})
 	m.Admit(1, Message{ID: 1, Recipients: recipients(1, "a", "h", 0)})
 	a, _ := m.Next()
-	if again := m.Reroute(2, 1, func(string, string, []uint32) bool { return false }); again != nil {
+	if again := m.Reroute(2, 1, func(Recipient, []uint32) bool { return false }); again != nil {
 		t.Errorf("taken from an agent's hand: %v", again)
 	}
 	m.Return(3, a.Entry) // untried: it is left to whoever hears that the message is done
