@@ -42,7 +42,7 @@ func (rep *report) eightBit() bool {
 }
 
 // eightText says whether the explanation has bytes above 127.
-func (rep *report) eightText() bool { return !rep.postmaster && eight([]byte(rep.template().text)) }
+func (rep *report) eightText() bool { return !rep.postmaster && eight([]byte(rep.template().Text)) }
 
 // write writes header and body, lines ended by CRLF. The memory it takes does not
 // grow with the number of recipients. Errors are those of w.
@@ -67,7 +67,7 @@ func (rep *report) header(l *lines) {
 	l.line("Received: by " + rep.set.hostname + " (" + rep.set.mailName + ")")
 	l.line("\tid " + string(rep.id) + "; " + date)
 	l.line("Date: " + date)
-	l.field("From", rep.template().from)
+	l.field("From", rep.template().From)
 	l.field("Subject", rep.subject())
 	l.field("To", rep.to.External())
 	if rep.postmaster {
@@ -99,13 +99,13 @@ func (rep *report) part(l *lines, description, typ string, eightBit bool) {
 
 // notification is the part for people.
 func (rep *report) notification(l *lines) {
-	charset := rep.template().charset
+	charset := rep.template().Charset
 	if rep.r.UTF8 {
 		charset = "utf-8"
 	}
 	rep.part(l, "Notification", "text/plain; charset="+charset, rep.r.UTF8 || rep.eightText())
 	if !rep.postmaster {
-		for s := range strings.Lines(rep.template().text) {
+		for s := range strings.Lines(rep.template().Text) {
 			l.line(strings.TrimSuffix(s, "\n"))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/daemon"
 	"postrider/lib/mail"
+	"postrider/lib/notice"
 )
 
 // settings are the parameters of one configuration.
@@ -29,7 +30,7 @@ type settings struct {
 
 	failuresTo, delaysTo, doublesTo mail.Address
 
-	templates [len(templateNames)]template // bounce_template_file
+	templates notice.Set // bounce_template_file
 }
 
 func newSettings(d *daemon.Daemon) *settings {
@@ -74,7 +75,7 @@ func settingsOf(c *config.Config, file string) (*settings, error) {
 	s.doublesTo = s.complete(c.String("2bounce_notice_recipient"))
 	s.delaysTo = s.complete(c.String("delay_notice_recipient"))
 	var err error
-	s.templates, err = templates(c, file)
+	s.templates, err = notice.Templates(c, file)
 	return s, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"postrider/lib/mail"
+	"postrider/lib/notice"
 	"postrider/lib/proto"
 )
 
@@ -35,10 +36,10 @@ EOF
 	}
 	r := newRig(t, "bounce_template_file="+file, "notify_classes=bounce")
 	fail, late := &r.set.Load().templates[failed], &r.set.Load().templates[delayed]
-	if fail.text != "mail.example.com konnte Ihre Nachricht über 120 Stunden\nnicht zustellen; gewarnt wird nach 240 Minuten. Preis: 5 $\n" {
-		t.Errorf("%q", fail.text)
+	if fail.Text != "mail.example.com konnte Ihre Nachricht über 120 Stunden\nnicht zustellen; gewarnt wird nach 240 Minuten. Preis: 5 $\n" {
+		t.Errorf("%q", fail.Text)
 	}
-	if fail.from != "Postbote <postbote@example.org>" || fail.postmaster != "Kopie: nicht zustellbar" || late.subject != "Delayed Mail (still being retried)" {
+	if fail.From != "Postbote <postbote@example.org>" || fail.Postmaster != "Kopie: nicht zustellbar" || late.Subject != "Delayed Mail (still being retried)" {
 		t.Errorf("%+v\n%+v", fail, late)
 	}
 	r.connect()
@@ -67,11 +68,11 @@ func TestBadTemplates(t *testing.T) {
 		"failure_template = <<E\nFrom: x\nSubject: y\nE":        "line 1: there is no text",
 		"failure_template = <<E\nFrom: x\nSubject: y\n\n${x\nE": "line 1: ",
 	} {
-		ts, err := templates(c, text)
+		ts, err := notice.Templates(c, text)
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
-		if ts[failed].subject != "Undelivered Mail Returned to Sender" {
+		if ts[failed].Subject != "Undelivered Mail Returned to Sender" {
 			t.Errorf("%q: %+v", text, ts[failed])
 		}
 	}

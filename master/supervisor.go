@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"postrider/lib/config"
 	"postrider/lib/daemon"
 	"postrider/lib/maillog"
@@ -402,12 +404,14 @@ func (s *supervisor) noteWriters() {
 	}
 }
 
-// daemonDirectory is where the daemons are: next to master itself, unless
-// main.cf says otherwise, so that a checkout runs from bin/.
+// daemonDirectory is where the daemons are: what main.cf says, or next to master itself,
+// where they are there, so that a checkout runs from bin/; or the default.
 func daemonDirectory(c *config.Config) string {
 	if _, ok := c.Set("daemon_directory"); !ok {
 		if self, err := os.Executable(); err == nil {
-			return filepath.Dir(self)
+			if dir := filepath.Dir(self); unix.Access(filepath.Join(dir, "qmgr"), unix.X_OK) == nil {
+				return dir
+			}
 		}
 	}
 	return c.String("daemon_directory")

@@ -27,15 +27,25 @@ const (
 	comment
 )
 
-// edit changes main.cf: under a lock on its directory, by a temporary file and
-// a rename, with owner and mode kept, so that a reader sees the old file or
-// the new one. A link to main.cf stays a link.
-func (o *options) edit(dir string, warn func(string)) error {
-	changes, err := o.changes()
+// edit changes main.cf.
+func (c *command) edit() error {
+	changes, err := c.changes()
 	if err != nil {
 		return err
 	}
-	path, err := filepath.EvalSymlinks(filepath.Join(dir, "main.cf"))
+	if err := rewrite(filepath.Join(c.dir, "main.cf"), func(old string) (string, error) { return apply(old, changes), nil }); err != nil {
+		return err
+	}
+	warnOf(c.dir, changes, c.warn)
+	return nil
+}
+
+// rewrite replaces a file by what change makes of its text: under a lock on its
+// directory, by a temporary file and a rename, with owner and mode kept, so that a
+// reader sees the old file or the new one. A link to the file stays a link. The change
+// is durable when it returns.
+func rewrite(path string, change func(old string) (string, error)) error {
+	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return fmt.Errorf("%w (choose the directory with -c or MAIL_CONFIG)", err)
 	}
@@ -51,13 +61,16 @@ func (o *options) edit(dir string, warn func(string)) error {
 	if err != nil {
 		return err
 	}
-	if err := replace(path, apply(string(old), changes)); err != nil {
+	text, err := change(string(old))
+	if err != nil {
 		return err
 	}
-	if err := lock.Sync(); err != nil { // the rename is durable before we say so
+	if err := replace(path, text); err != nil {
+		return err
+	}
+	if err := lock.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", lock.Name(), err)
 	}
-	warnOf(dir, changes, warn)
 	return nil
 }
 
@@ -155,7 +168,7 @@ func replace(path, text string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".main.cf.*")
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}

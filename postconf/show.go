@@ -1,64 +1,120 @@
 package postconf
 
 import (
-	"bufio"
 	"fmt"
-	"io"
+	"math"
 	"slices"
 	"sort"
+	"strings"
 
 	"postrider/lib/config"
 )
 
 // show prints the parameters that the options ask for, sorted by name; names
 // that are given keep their order.
-func (o *options) show(cfg *config.Config, problems config.Problems, stdout io.Writer, warn func(string)) error {
-	names := o.Names
+func (c *command) show(cfg *config.Config, problems config.Problems) error {
+	names := c.Names
 	if len(names) == 0 {
-		names = o.names(cfg, problems)
+		var err error
+		if names, err = c.names(cfg, problems); err != nil {
+			return err
+		}
 	}
-	w := bufio.NewWriter(stdout)
 	for _, name := range names {
-		value, ok := o.value(cfg, name)
+		value, ok := c.value(cfg, name)
 		if !ok {
-			warn(name + ": unknown parameter")
+			c.warn(name + ": unknown parameter")
 			continue
 		}
-		if o.Expand {
-			expanded, err := cfg.Expand(value)
-			if err != nil {
-				warn(name + ": " + err.Error())
-			} else {
-				value = expanded
-			}
-		}
-		switch {
-		case o.NoName:
-			fmt.Fprintln(w, value)
-		case o.NoValue:
-			fmt.Fprintln(w, name)
-		case value == "":
-			fmt.Fprintln(w, name+" =")
-		default:
-			fmt.Fprintln(w, name+" = "+value)
-		}
-		if o.Explain {
-			explain(w, name)
+		c.print(cfg, name, value)
+		if c.Explain {
+			c.explain(name)
 		}
 	}
-	return w.Flush()
+	return nil
 }
 
-// names are all names to show: of the table, of main.cf, or of both. What
-// nothing uses was warned of and is left out.
-func (o *options) names(cfg *config.Config, problems config.Problems) []string {
+// print shows a name and its value, in the form that the options ask for.
+func (c *command) print(cfg *config.Config, name, value string) {
+	if c.Expand {
+		expanded, err := cfg.Expand(value)
+		if err != nil {
+			c.warn(name + ": " + err.Error())
+		} else {
+			value = expanded
+		}
+	}
+	switch {
+	case c.NoName:
+	case c.NoValue:
+		value = name
+	case value == "":
+		value = name + " ="
+	default:
+		value = name + " = " + value
+	}
+	limit := math.MaxInt
+	if c.Fold {
+		limit = lineLimit
+	}
+	fmt.Fprintln(c.out, fold(value, limit))
+}
+
+// lineLimit is the width beyond which Postfix folds, and indent what it starts further
+// lines with.
+const (
+	lineLimit = 80
+	indent    = "    "
+)
+
+// fold breaks a line that is longer than limit between its words, as Postfix's postconf
+// does; between words that stay together there is one blank.
+func fold(s string, limit int) string {
+	var b strings.Builder
+	n := 0
+	for _, w := range strings.Fields(s) {
+		switch {
+		case n == 0:
+		case n+len(w) < limit:
+			b.WriteByte(' ')
+			n++
+		default:
+			b.WriteString("\n" + indent)
+			n = len(indent)
+		}
+		b.WriteString(w)
+		n += len(w)
+	}
+	return b.String()
+}
+
+// names are all names to show: of the table, of main.cf, or of both, of the classes
+// of -C. What nothing uses was warned of and is left out.
+func (c *command) names(cfg *config.Config, problems config.Problems) ([]string, error) {
+	classes := map[string]bool{}
+	for _, class := range c.Class {
+		if !slices.Contains([]string{"builtin", "service", "user", "all"}, class) {
+			return nil, fmt.Errorf("-C %s: write builtin, service, user or all", class)
+		}
+		classes[class] = true
+	}
+	in := func(class string) bool { return len(classes) == 0 || classes["all"] || classes[class] }
+	classOf := func(name string) string {
+		if _, ok := config.Lookup(name); ok {
+			return "builtin"
+		}
+		if _, ok := cfg.TransportRaw(name); ok {
+			return "service"
+		}
+		return "user"
+	}
 	var names []string
-	if !o.Changed || o.Defaults {
+	if !c.Changed || c.Defaults {
 		for _, p := range config.Params() {
 			names = append(names, p.Name)
 		}
 	}
-	if !o.Defaults {
+	if !c.Defaults {
 		unused := map[int]bool{}
 		for _, p := range problems {
 			if p.Severity == config.Unused {
@@ -71,17 +127,18 @@ func (o *options) names(cfg *config.Config, problems config.Problems) []string {
 			}
 		}
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !in(classOf(name)) })
 	sort.Strings(names)
-	return slices.Compact(names)
+	return slices.Compact(names), nil
 }
 
 // value returns what to show of a name, not expanded.
-func (o *options) value(cfg *config.Config, name string) (string, bool) {
+func (c *command) value(cfg *config.Config, name string) (string, bool) {
 	p, known := config.Lookup(name)
 	switch {
-	case o.Defaults:
+	case c.Defaults:
 		return cfg.Default(p), known
-	case o.Changed:
+	case c.Changed:
 		return cfg.Set(name)
 	}
 	if v, ok := cfg.Raw(name); ok {
@@ -90,17 +147,22 @@ func (o *options) value(cfg *config.Config, name string) (string, bool) {
 	return cfg.TransportRaw(name)
 }
 
-func explain(w io.Writer, name string) {
+// explain says what a parameter is, and whether anything reads it.
+func (c *command) explain(name string) {
 	p, ok := config.Lookup(name)
 	if !ok {
 		return
 	}
-	fmt.Fprintf(w, "    # %s", p.Kind)
+	if p.Support != config.Supported {
+		fmt.Fprintf(c.out, "    # %s: %s.\n", p.Support, p.Why)
+		return
+	}
+	fmt.Fprintf(c.out, "    # %s", p.Kind)
 	if p.Kind == config.KindInt {
-		fmt.Fprintf(w, ", at least %d", p.Min)
+		fmt.Fprintf(c.out, ", at least %d", p.Min)
 		if p.Max != 0 {
-			fmt.Fprintf(w, ", at most %d", p.Max)
+			fmt.Fprintf(c.out, ", at most %d", p.Max)
 		}
 	}
-	fmt.Fprintf(w, ". %s\n", p.Help)
+	fmt.Fprintf(c.out, ". %s\n", p.Help)
 }
