@@ -13,6 +13,7 @@ import (
 	"postrider/postdrop"
 	"postrider/postmap"
 	"postrider/postqueue"
+	"postrider/postsched"
 	"postrider/postsuper"
 	"postrider/sendmail"
 	ledger "postrider/test/ledger/command"
@@ -21,7 +22,7 @@ import (
 // pages are all manual pages; root is the top of the source, in which daemons are
 // searched for the parameters that they read.
 func pages(root string) ([]manual.Page, error) {
-	all := []manual.Page{master.Manual(), postcat.Manual(), postconf.Manual(), postdrop.Manual(), postmap.Manual(),
+	all := []manual.Page{master.Manual(), postcat.Manual(), postconf.Manual(), postdrop.Manual(), postmap.Manual(), postsched.Manual(),
 		postqueue.Manual(), postsuper.Manual(), sendmail.Manual(), ledger.Manual()}
 	for i := range all {
 		if err := options(&all[i]); err != nil {
@@ -48,11 +49,21 @@ func options(p *manual.Page) error {
 	if err != nil {
 		return err
 	}
-	var args []manual.Item
-	for _, a := range k.Model.Positional {
-		args = append(args, manual.Item{Term: strings.ToUpper(a.Name), Text: a.Help})
+	p.Options = append(items(k.Model.Node), p.Options...)
+	for _, c := range k.Model.Children {
+		p.More = append([]manual.Section{}, p.More...)
+		p.More = append(p.More, manual.Section{Title: p.Name + " " + c.Name, Text: c.Help, Items: items(c)})
 	}
-	for _, f := range k.Model.Flags {
+	return nil
+}
+
+// items are the arguments and options of a command, or of one of its subcommands.
+func items(n *kong.Node) []manual.Item {
+	var all []manual.Item
+	for _, a := range n.Positional {
+		all = append(all, manual.Item{Term: strings.ToUpper(a.Name), Text: a.Help})
+	}
+	for _, f := range n.Flags {
 		if f.Hidden {
 			continue
 		}
@@ -63,8 +74,7 @@ func options(p *manual.Page) error {
 		if !f.IsBool() && !f.IsCounter() && !(f.IsCumulative() && strings.HasPrefix(f.Help, "Accepted")) {
 			term += " " + strings.Trim(f.FormatPlaceHolder(), "=,.")
 		}
-		p.Options = append(p.Options, manual.Item{Term: term, Text: f.Help})
+		all = append(all, manual.Item{Term: term, Text: f.Help})
 	}
-	p.Options = append(args, p.Options...)
-	return nil
+	return all
 }

@@ -58,8 +58,10 @@ func reads(root, program string) ([]string, error) {
 					s = name
 				}
 				if dir == "smtp" {
-					if _, ok := config.Lookup(program + "_" + s); ok {
-						s = program + "_" + s
+					for _, first := range []string{program + "_", program + "_helo", program + "_lhlo"} {
+						if _, ok := config.Lookup(first + s); ok {
+							s = first + s
+						}
 					}
 				}
 				if p, ok := config.Lookup(s); ok && p.Support == config.Supported {
