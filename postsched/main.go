@@ -28,6 +28,7 @@ type options struct {
 
 	Check   checkCommand   `cmd:"" help:"Say what is wrong with sched.cf."`
 	Show    showCommand    `cmd:"" help:"Show the policy that sched.cf and main.cf make together."`
+	Why     whyCommand     `cmd:"" help:"Say which rule, queue, schedule and limits an address or a message in the queue has, and why."`
 	Compile compileCommand `cmd:"" help:"Write the compiled policy to standard output, for the daemons."`
 }
 

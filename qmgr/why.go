@@ -12,6 +12,7 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/mail"
 	"postrider/lib/mailq"
+	"postrider/lib/policy"
 	"postrider/lib/proto"
 	"postrider/lib/sched"
 	"postrider/lib/slot"
@@ -60,8 +61,10 @@ type standing struct {
 	now   time.Time                 // spool time
 	wall  func(time.Time) time.Time // of spool time
 	held  bool
-	since time.Time    // from which the age counts
-	waits []proto.Wait // for all of it
+
+	policy uint64       // checksum of what is in force, see proto.Reason
+	since  time.Time    // from which the age counts
+	waits  []proto.Wait // for all of it
 
 	env     *mail.Envelope // nil: it is not active
 	rcpts   []recipient
@@ -75,7 +78,7 @@ type standing struct {
 func (m *manager) standing(it *listed) *standing {
 	now := m.spool.Now()
 	offset := m.spool.Wall(now).Sub(now)
-	s := &standing{cfg: m.d.Config(), set: m.set, route: m.route, now: now, held: m.spool.IsHeld(it.target.Ref), since: it.found.Since}
+	s := &standing{cfg: m.d.Config(), set: m.set, route: m.route, now: now, held: m.spool.IsHeld(it.target.Ref), since: it.found.Since, policy: policy.Sum(m.book.encoded)}
 	s.wall = func(t time.Time) time.Time { return t.Add(offset) }
 	if s.held {
 		s.waits = append(s.waits, proto.Wait{For: proto.WaitHold})
@@ -223,6 +226,10 @@ func (o *operator) reason(it *listed) *proto.Reason {
 	ask(o.m, func() bool { g.destinations(o.m); return true })
 	g.Sort()
 	r.Fates, r.More = g.List, r.More+g.More
+	if env, err := o.m.spool.Envelope(it.found); err == nil {
+		f := aboutMessage(env)
+		r.Facts, r.Policy = f.Lines(), s.policy
+	}
 	return r
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postrider/lib/mail"
+	"postrider/lib/policy"
 	"postrider/lib/proto"
 )
 
@@ -75,7 +76,7 @@ func tell(t time.Time) string { return t.Local().Format("Mon Jan _2 15:04:05") }
 // NewFate is the fate of a recipient that waits for its next attempt, which is due then,
 // zero when there was none yet.
 func NewFate(attempts uint32, due time.Time, st *mail.Status) proto.Fate {
-	f := proto.Fate{State: "deferred", Attempts: uint64(attempts), Reply: Reply(st), Next: due}
+	f := proto.Fate{State: "deferred", Attempts: uint64(attempts), Reply: Reply(st), Class: policy.ClassOf(st), Next: due}
 	switch {
 	case st.Class == mail.Bounced:
 		f.State = "failed, to be reported to the sender"

@@ -49,6 +49,14 @@ func Decode(b []byte) (*Policy, error) {
 	return p, p.Check()
 }
 
+// Sum tells one binary form from another; 0 is none.
+func Sum(encoded []byte) uint64 {
+	if len(encoded) == 0 {
+		return 0
+	}
+	return uint64(crc32.Checksum(encoded, castagnoli)) + 1
+}
+
 // coder appends values to b, or takes them from it.
 type coder struct {
 	writing, bad bool

@@ -46,7 +46,7 @@ func messages() []message {
 		&Item{"deferred", "Q", at, 1234, true, "s@t", at, []ItemRecipient{{"a@b", "c@d", "why", 3, at, WaitTime}}},
 		&Why{[]string{"Q"}},
 		&Reason{Item{"deferred", "Q", at, 1234, true, "s@t", at, []ItemRecipient{}}, at, "x = y", []Wait{{For: WaitHold}},
-			[]Fate{{7, []mail.Address{"a@b"}, "deferred", "smtp", "b", 3, "no", at, []Wait{{WaitDead, "smtp", 1, 2, 3, 4, "x = y", at, at, "refused"}}}}, 9},
+			[]Fate{{7, []mail.Address{"a@b"}, "deferred", "smtp", "b", 3, "no", "reply", at, []Wait{{WaitDead, "smtp", 1, 2, 3, 4, "x = y", at, at, "refused"}}}}, 9, []string{"a=b"}, 7},
 		&Shape{[]string{"hold"}, true, 10, 5, true, 20},
 		&ShapeRows{{"TOTAL", []uint64{3, 1, 2}}},
 		&Verb{VerbDelete, true, []string{"deferred"}, []string{"Q"}},

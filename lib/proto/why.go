@@ -35,6 +35,11 @@ type Reason struct {
 	Waits          []Wait // what holds for all of it
 	Fates          []Fate // at most ReasonFates
 	More           uint64 // recipients that no Fate speaks of
+
+	// Facts are what package policy knows of the whole message, as "name=value"; Policy is
+	// the checksum of the compiled sched.cf that the system runs by, 0 without one.
+	Facts  []string
+	Policy uint64
 }
 
 // Fate is what some recipients of a message have in common.
@@ -46,6 +51,7 @@ type Fate struct {
 	NextHop    string
 	Attempts   uint64
 	Reply      string    // the last one
+	Class      string    // last_class of package policy
 	Next       time.Time // when they are tried next, zero when that depends on Waits
 	Waits      []Wait
 }
@@ -111,10 +117,11 @@ func (m *Reason) Append(b []byte) []byte {
 		b = ipc.AppendString(b, f.NextHop)
 		b = ipc.AppendUint(b, f.Attempts)
 		b = ipc.AppendString(b, f.Reply)
+		b = ipc.AppendString(b, f.Class)
 		b = ipc.AppendTime(b, f.Next)
 		b = appendWaits(b, f.Waits)
 	}
-	return ipc.AppendUint(b, m.More)
+	return ipc.AppendUint(appendStrings(ipc.AppendUint(b, m.More), m.Facts), m.Policy)
 }
 
 func appendWaits(b []byte, ws []Wait) []byte {
@@ -150,11 +157,12 @@ func (m *Reason) Decode(b []byte) error {
 			f.Names = append(f.Names, mail.Address(d.String()))
 		}
 		f.State, f.Transport, f.NextHop = d.String(), d.String(), d.String()
-		f.Attempts, f.Reply, f.Next = d.Uint(), d.String(), d.Time()
+		f.Attempts, f.Reply, f.Class, f.Next = d.Uint(), d.String(), d.String(), d.Time()
 		f.Waits = decodeWaits(&d)
 		m.Fates = append(m.Fates, f)
 	}
 	m.More = d.Uint()
+	m.Facts, m.Policy = decodeStrings(&d), d.Uint()
 	return d.End()
 }
 

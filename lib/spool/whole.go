@@ -5,6 +5,15 @@ import (
 	"postrider/lib/slot"
 )
 
+// Envelope returns the envelope of an item that a listing gave, as it is stored.
+func (q *Queue) Envelope(it *Item) (*mail.Envelope, error) {
+	rec, err := q.contentOf(it)
+	if err != nil {
+		return nil, err
+	}
+	return mail.DecodeEnvelope(rec.Envelope)
+}
+
 // Whole lists every unfinished recipient of it, not only the first: it reads the
 // envelope when there are more. From any goroutine, until Queue.Close; errors are those
 // of Cat.
