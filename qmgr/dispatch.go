@@ -85,7 +85,13 @@ func (m *manager) deliver(a sched.Action) bool {
 		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})
 		return true
 	}
-	if msg.gone || m.stopping || m.spool.IsHeld(msg.Ref) { // since it began to wait for room in the log
+	if m.stopping { // since it began to wait for room in the log
+		m.machine.Return(m.now(), a.Entry)
+		return true
+	}
+	// A report is about a result that counts: it goes though the rest is on hold.
+	if msg.gone || a.Transport != bounceService && m.spool.IsHeld(msg.Ref) {
+		m.machine.Withdraw(m.now(), msg.id) // else it would be chosen again, and again
 		m.machine.Return(m.now(), a.Entry)
 		return true
 	}

@@ -18,9 +18,10 @@ import (
 	"postrider/test/source"
 )
 
-// Points of a delivery. At those of hand the first recipient is in an agent's hands.
+// Points of a delivery. At those of hand the first recipient is in an agent's hands; at
+// refused his server is about to say that there is nobody of that name.
 var (
-	hand   = []string{"greeting", "mail", "rcpt", "data", "dot"}
+	hand   = []string{"greeting", "mail", "rcpt", "refused", "data", "dot"}
 	points = append([]string{"waiting", "deferred", "held"}, hand...)
 	all    = []string{"delete", "hold", "release", "requeue", "flush", "expire"}
 )
@@ -83,7 +84,13 @@ func New(t testing.TB, create func(lines ...string) *instance.Instance) *Matrix 
 		return func(sender string) string { m.stand(point, sender); return "" }
 	}
 	mail, rcpt, data := at("mail"), at("rcpt"), at("data")
-	m.slow.Do(sink.Behaviour{From: mail, Rcpt: func(sender, _ string) string { return rcpt(sender) }, Data: data,
+	m.slow.Do(sink.Behaviour{From: mail, Rcpt: func(sender, _ string) string {
+		if strings.HasPrefix(sender, "refused.") {
+			m.stand("refused", sender)
+			return "550 5.1.1 nobody of that name"
+		}
+		return rcpt(sender)
+	}, Data: data,
 		Dot: func(x *sink.Mail) string { m.stand("dot", x.Sender); return "" }})
 	routes := "{down.test=smtp:" + m.down.NextHop() + "} {deferred.test=smtp:" + m.down.NextHop() + "} {held.test=smtp:" + m.down.NextHop() +
 		"} {back.test=smtp:" + m.back.NextHop() + "} {greeting.test=smtp:" + m.mute.NextHop() + "} {waiting.test=relay:" + m.slow.NextHop() + "}"
@@ -249,6 +256,11 @@ func (m *Matrix) judge(c *cell, recipient string, inHand, cut bool) {
 		case "expire":
 			least, most, back = 0, 0, 1
 		}
+	}
+	if inHand && c.point == "refused" && c.verb == "delete" {
+		least, most = 0, 0 // nobody is told of what was deleted
+	} else if inHand && c.point == "refused" { // whoever tries him
+		least, most, back = 0, 0, 1
 	}
 	if inHand && cut && c.point == "dot" { // the server had it
 		least, most = 1, most+1
