@@ -35,6 +35,9 @@ func (m *message) expand(ctx context.Context, mapper *address.Mapper) ([]mail.Re
 	to := m.env.Recipients
 	for i := range to {
 		r := &to[i]
+		if r.Member != 0 {
+			continue // local finds it by this address
+		}
 		a, err := mapper.Canonical(ctx, r.Address, address.EnvelopeRecipient)
 		if err != nil {
 			return nil, err
@@ -55,6 +58,10 @@ func (m *message) expand(ctx context.Context, mapper *address.Mapper) ([]mail.Re
 	}
 	var list []mail.Recipient
 	for i := range to {
+		if to[i].Member != 0 {
+			list = append(list, to[i])
+			continue
+		}
 		all, err := mapper.Virtual(ctx, to[i].Address)
 		if err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -231,6 +232,9 @@ func (c *client) begin(p *proto.Submit, whole bool) error {
 // over cannot cross anything off, and a file of maildrop/ is ours alone to replace.
 func (c *client) entitled(env *mail.Envelope) bool {
 	if env.Replaces.Maildrop != "" {
+		return false
+	}
+	if programOf(c.name) != "local" && slices.ContainsFunc(env.Recipients, func(r mail.Recipient) bool { return r.Member != 0 }) {
 		return false
 	}
 	switch env.Origin {

@@ -17,6 +17,7 @@ type account struct {
 	uid, gid uint32
 	groups   []uint32 // supplementary ones
 	home     string
+	shell    string
 }
 
 // readAccounts reads the granted passwd(5) and group(5). Without the latter nobody has
@@ -65,10 +66,20 @@ func parsePasswd(text string) map[string]*account {
 		uid, ok1 := id(f[2])
 		gid, ok2 := id(f[3])
 		if ok1 && ok2 {
-			m[f[0]] = &account{name: f[0], uid: uid, gid: gid, home: f[5]}
+			m[f[0]] = &account{name: f[0], uid: uid, gid: gid, home: f[5], shell: f[6]}
 		}
 	}
 	return m
+}
+
+// byUID returns an account with the uid, or nil.
+func byUID(m map[string]*account, uid uint32) (a *account) {
+	for _, x := range m {
+		if x.uid == uid && (a == nil || x.name < a.name) {
+			a = x
+		}
+	}
+	return a
 }
 
 // addGroups reads group(5).

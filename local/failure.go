@@ -2,6 +2,7 @@ package local
 
 import (
 	"errors"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 
@@ -24,40 +25,43 @@ func statusOf(err error) mail.Status {
 	case errors.Is(err, agent.ErrContent):
 		return agent.ContentStatus
 	}
-	return mailboxStatus(kindOf(err), err.Error())
+	return maildirStatus(err)
 }
 
-// kind is what sort of error hit a mailbox; it travels from the helper.
-type kind byte
+// code is the status code of an error that hit a mailbox (RFC 3463, 3.3 and 3.4).
+func code(err error) string {
+	switch {
+	case errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
+		return "4.2.2" // the user's share of the disk is used up
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
+		return "4.3.0" // the machine is short of something
+	}
+	return "4.2.0" // no permission, an error of the disk, anything else
+}
 
-const (
-	kindNone   kind = 'k' // none: delivered
-	kindQuota  kind = 'q' // the user's share of the disk is used up
-	kindSystem kind = 's' // the machine is short of something
-	kindOther  kind = 'o' // no permission, an error of the disk, anything else
-)
+// maildirStatus is the outcome of a delivery to a Maildir.
+func maildirStatus(err error) mail.Status {
+	if err == nil {
+		return sent("delivered to maildir")
+	}
+	return deferred(code(err), "maildir delivery failed: "+err.Error())
+}
 
-func kindOf(err error) kind {
+// mboxStatus is the outcome of a delivery to a mailbox file of user, or to a file that
+// an alias or a .forward names.
+func (m *mbox) status(user string, err error) mail.Status {
+	done, text := "delivered to mailbox", "cannot update mailbox "+m.Path+" for user "+user+". "
+	if m.Target {
+		done, text = "delivered to file: "+m.Path, "cannot append message to file "+m.Path+": "
+	}
+	var never errDestination
 	switch {
 	case err == nil:
-		return kindNone
-	case errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
-		return kindQuota
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
-		return kindSystem
+		return sent(done)
+	case errors.As(err, &never):
+		return bounced("5.2.0", text+err.Error())
+	case errors.Is(err, fs.ErrExist):
+		return deferred("4.2.0", text+"file is locked: "+err.Error())
 	}
-	return kindOther
-}
-
-// mailboxStatus is the outcome of a delivery to a mailbox (RFC 3463, 3.3 and 3.4).
-func mailboxStatus(k kind, text string) mail.Status {
-	switch k {
-	case kindNone:
-		return sent("delivered to maildir")
-	case kindQuota:
-		return deferred("4.2.2", "maildir delivery failed: "+text)
-	case kindSystem:
-		return deferred("4.3.0", "maildir delivery failed: "+text)
-	}
-	return deferred("4.2.0", "maildir delivery failed: "+text)
+	return deferred(code(err), text+err.Error())
 }

@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"postrider/lib/agent"
@@ -18,7 +19,8 @@ import (
 // A list inside a list that has an owner of its own needs a message more. Only the
 // last of them takes the recipient over: what a crash in between repeats are copies,
 // nothing is lost.
-func (l *deliverer) forward(s *site, r *agent.Request, rc *proto.DeliverRecipient, targets []target) (mail.Status, bool) {
+func (d *delivery) forward(targets []target) (mail.Status, bool) {
+	l, s, r, rc := d.deliverer, d.site, d.r, d.rc
 	var id mail.QueueID
 	groups := bySender(targets)
 	for i, g := range groups {
@@ -40,7 +42,7 @@ func (l *deliverer) envelope(r *agent.Request, rc *proto.DeliverRecipient, g []t
 		Body: r.Body, UTF8: r.UTF8, Ret: r.Ret, Recipients: make([]mail.Recipient, 0, len(g))}
 	orig := original(rc)
 	for _, t := range g {
-		to := mail.Recipient{Address: t.address, Original: orig}
+		to := mail.Recipient{Address: t.address, Original: orig, Member: t.member()}
 		if t.sender == r.Sender { // to its owner a list reports in its own name (RFC 3461, 5.2.7.3)
 			to.ORCPT, to.Notify = rc.ORCPT, rc.Notify
 		}
@@ -56,7 +58,10 @@ func (l *deliverer) envelope(r *agent.Request, rc *proto.DeliverRecipient, g []t
 func (l *deliverer) resubmit(s *site, r *agent.Request, rc *proto.DeliverRecipient, env *mail.Envelope) error {
 	m := l.submit.Begin(env, false)
 	head := "Received: by " + s.hostname + " (" + s.mailName + ")\r\n\tid " + string(env.ID) + "; " + header.Date(env.Arrival) + "\r\n"
-	_, err := io.WriteString(m, head+"Delivered-To: "+rc.Address.External()+"\r\n")
+	if slices.Contains(s.deliveredTo, "forward") {
+		head += "Delivered-To: " + rc.Address.External() + "\r\n"
+	}
+	_, err := io.WriteString(m, head)
 	if err == nil {
 		err = copyContent(m, &r.Content)
 	}

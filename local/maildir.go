@@ -18,8 +18,8 @@ import (
 
 // maildir is a mailbox with a file for each message (maildir(5)).
 type maildir struct {
-	dir  string
-	host string // part of file names
+	Dir  string
+	Host string // part of file names
 }
 
 // counter makes names in tmp/ different that are made in one microsecond.
@@ -34,7 +34,7 @@ var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 32<<10
 // it is.
 func (m maildir) deliver(fill func(io.Writer) error) error {
 	now := time.Now()
-	host := strings.NewReplacer("/", `\057`, ":", `\072`).Replace(m.host)
+	host := strings.NewReplacer("/", `\057`, ":", `\072`).Replace(m.Host)
 	f, err := m.create(fmt.Sprintf("%d.P%dQ%d.%s", now.Unix(), os.Getpid(), counter.Add(1), host))
 	if err != nil {
 		return fmt.Errorf("create maildir file: %w", err)
@@ -58,7 +58,7 @@ func (m maildir) deliver(fill func(io.Writer) error) error {
 		return err
 	}
 	name := fmt.Sprintf("%d.V%xI%xM%dP%d.%s", now.Unix(), uint64(st.Dev), st.Ino, now.Nanosecond()/1000, os.Getpid(), host)
-	final := filepath.Join(m.dir, "new", name)
+	final := filepath.Join(m.Dir, "new", name)
 	err = rename(tmp, final)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = m.make("new", "cur"); err == nil {
@@ -79,7 +79,7 @@ func (m maildir) deliver(fill func(io.Writer) error) error {
 // create makes a file in tmp/, and the Maildir when it is missing.
 func (m maildir) create(name string) (*os.File, error) {
 	open := func() (*os.File, error) {
-		return os.OpenFile(filepath.Join(m.dir, "tmp", name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		return os.OpenFile(filepath.Join(m.Dir, "tmp", name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	}
 	f, err := open()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -93,7 +93,7 @@ func (m maildir) create(name string) (*os.File, error) {
 
 func (m maildir) make(names ...string) error {
 	for _, n := range names {
-		if err := makeDir(filepath.Join(m.dir, n)); err != nil {
+		if err := makeDir(filepath.Join(m.Dir, n)); err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	l.submit.Lost = func(err error) { d.Log.Warnf("lost connection with cleanup: %v", err) }
 	configure := func() {
 		line, c := d.Service("local/unix")
-		s, err := newSite(c, d.Opener(), os.Geteuid() == 0)
+		s, err := newSite(c, d.Opener(), d.Owner, os.Geteuid() == 0)
 		if err != nil {
 			d.Log.Warnf("%v", err) // what depends on it waits
 		}

@@ -32,6 +32,8 @@ type files map[string]string
 
 func (f files) open(path string) (*io.SectionReader, error) { return tabletest.Files(f).Open(path) }
 
+func rootOwns(string) uint32 { return 0 }
+
 // rig is a deliverer with a spool of its own and a cleanup of the test.
 type rig struct {
 	*deliverer
@@ -39,6 +41,23 @@ type rig struct {
 	dir     string // mail_spool_directory
 	cleanup *submittest.Cleanup
 	logfile string
+	files   files
+	set     []config.Setting
+}
+
+// config is that of the rig with further settings "name=value".
+func (r *rig) config(settings ...string) *config.Config {
+	r.t.Helper()
+	snap := config.Snapshot{Dir: "/c", Settings: slices.Clone(r.set)}
+	for _, s := range settings {
+		name, value, _ := strings.Cut(s, "=")
+		snap.Settings = append(snap.Settings, config.Setting{Name: name, Value: value})
+	}
+	c, err := config.FromSnapshot(snap)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
 }
 
 func newRig(t *testing.T, root bool, f files, settings ...string) *rig {
@@ -56,11 +75,9 @@ func newRig(t *testing.T, root bool, f files, settings ...string) *rig {
 	if _, ok := f["/etc/aliases"]; !ok {
 		f = files{"/etc/passwd": f["/etc/passwd"], "/etc/group": f["/etc/group"], "/etc/aliases": ""}
 	}
-	c, err := config.FromSnapshot(snap)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := newSite(c, f.open, root)
+	r.files, r.set = f, snap.Settings
+	c := r.config()
+	s, err := newSite(c, f.open, rootOwns, root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,15 @@ type expander struct {
 	made  int
 }
 
+// Expand replaces the references in text by what value says, as in main.cf ($name,
+// ${name?text} and so on). The values themselves are not expanded.
+func Expand(text string, value func(name string) string) (string, error) {
+	e := expander{lookup: func(name string) (string, bool) {
+		return strings.ReplaceAll(value(name), "$", "$$"), true
+	}}
+	return e.expand(text)
+}
+
 // param returns the expanded value of a parameter, or "" when it is not
 // defined or does not expand (its own check reports that).
 func (e *expander) param(name string) string {

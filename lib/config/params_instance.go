@@ -17,8 +17,7 @@ var instanceParams = []Param{
 	str("command_directory", Prefix+"/sbin", "Where the operators' commands are."),
 	str("mail_owner", "postrider", "The account that owns the queue."),
 	str("setgid_group", "postdrop", "The group for submitting mail; postdrop is set-gid to it."),
-	unsupported("commands and files of aliases are not available in this version",
-		str("default_privs", "nobody", "Whose rights commands and files of an alias without an owner get.")),
+	str("default_privs", "nobody", "Whose rights commands and files get where they would have root's."),
 
 	list("inet_interfaces", "all", "The addresses that mail is received on: all, loopback-only, addresses or names."),
 	{Name: "inet_protocols", Kind: KindList, Default: "all", Words: []string{"all", "ipv4", "ipv6"},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"postrider/lib/config"
@@ -195,6 +196,24 @@ func (d *Daemon) open(path string) (*io.SectionReader, error) {
 	}
 	// The reader keeps f from being closed.
 	return io.NewSectionReader(f, 0, st.Size()), nil
+}
+
+// Owner returns the user id of the owner of a granted file, 0 when it is not known.
+func (d *Daemon) Owner(path string) uint32 {
+	d.mu.Lock()
+	f := d.grants.files[path]
+	d.mu.Unlock()
+	if f == nil {
+		return 0
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return sys.Uid
+	}
+	return 0
 }
 
 // maxFile bounds what File reads into memory.

@@ -25,7 +25,15 @@ type Recipient struct {
 	Original Address // as the sender gave it, when different; else ""
 	ORCPT    string  // ORCPT parameter as received (RFC 3461), or ""
 	Notify   Notify
+	// Member is set by local alone, when it sends a message on: MemberMailbox, or which
+	// |command or /file of the alias or .forward of Address the mail is for. It names one
+	// and is none: local looks the alias up again.
+	Member uint64
 }
+
+// MemberMailbox is the Member that stands for the mailbox itself, past aliases and
+// .forward.
+const MemberMailbox = 1
 
 // Origin says which door a message came in by.
 type Origin uint8
@@ -155,6 +163,7 @@ const (
 	tagOriginal
 	tagORCPT
 	tagNotify
+	tagMember
 )
 
 // ErrEnvelope is the kind of error for bytes that are no envelope.
@@ -221,6 +230,9 @@ func appendRecipient(b []byte, r *Recipient) []byte {
 	if r.Notify != 0 {
 		n += 3
 	}
+	if r.Member != 0 {
+		n += 2 + uvarintLen(r.Member)
+	}
 	b = binary.AppendUvarint(b, tagRecipient)
 	b = binary.AppendUvarint(b, uint64(n))
 	b = appendString(b, tagAddress, string(r.Address))
@@ -228,6 +240,9 @@ func appendRecipient(b []byte, r *Recipient) []byte {
 	b = appendString(b, tagORCPT, r.ORCPT)
 	if r.Notify != 0 {
 		b = append(b, tagNotify, 1, byte(r.Notify))
+	}
+	if r.Member != 0 {
+		b = appendUint(b, tagMember, r.Member)
 	}
 	return b
 }
@@ -336,6 +351,12 @@ func decodeRecipient(b string) (Recipient, error) {
 				return ErrEnvelope
 			}
 			r.Notify = Notify(v[0])
+		case tagMember:
+			n, k := uvarint(v)
+			if k != len(v) || k <= 0 {
+				return ErrEnvelope
+			}
+			r.Member = n
 		}
 		return nil
 	})

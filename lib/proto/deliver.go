@@ -82,6 +82,9 @@ type DeliverRecipient struct {
 	Status mail.Status
 }
 
+// hasMember is set in the byte of Notify when a Member follows.
+const hasMember = 0x80
+
 // Append implements ipc.Appender.
 func (m *Deliver) Append(b []byte) []byte {
 	content := m.Content
@@ -126,7 +129,11 @@ func (m *Deliver) Append(b []byte) []byte {
 		b = ipc.AppendString(b, r.Address)
 		b = ipc.AppendString(b, r.Original)
 		b = ipc.AppendString(b, r.ORCPT)
-		b = append(b, byte(r.Notify))
+		if r.Member == 0 {
+			b = append(b, byte(r.Notify))
+		} else {
+			b = ipc.AppendUint(append(b, byte(r.Notify)|hasMember), r.Member)
+		}
 		if report {
 			b = appendStatus(b, &r.Status)
 		}
@@ -178,7 +185,11 @@ func (m *Deliver) Decode(b []byte) error {
 		r.Address = mail.Address(d.String())
 		r.Original = mail.Address(d.String())
 		r.ORCPT = d.String()
-		r.Notify = mail.Notify(d.Byte())
+		if n := d.Byte(); n&hasMember == 0 {
+			r.Notify = mail.Notify(n)
+		} else {
+			r.Notify, r.Member = mail.Notify(n&^hasMember), d.Uint()
+		}
 		if report {
 			decodeStatus(&d, &r.Status)
 		}
