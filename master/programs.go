@@ -225,6 +225,9 @@ func newPlan(c *config.Config) (*plan, error) {
 	return p, nil
 }
 
+// onlyMade names tables that newaliases makes and that no daemon looks into.
+const onlyMade = "alias_database"
+
 // tables returns the paths of the tables that the program may look into.
 func (p *program) tables(c *config.Config) []string {
 	if p.notAny {
@@ -235,7 +238,7 @@ func (p *program) tables(c *config.Config) []string {
 	}
 	var paths []string
 	for _, param := range config.Params() {
-		if param.Kind != config.KindList && param.Kind != config.KindMatch || has(param.Name, p.without) || p.only != nil && !has(param.Name, p.only) {
+		if param.Name == onlyMade || param.Kind != config.KindList && param.Kind != config.KindMatch || has(param.Name, p.without) || p.only != nil && !has(param.Name, p.only) {
 			continue
 		}
 		paths = union(paths, table.Files(c.List(param.Name)))
