@@ -27,12 +27,13 @@ type directory struct {
 // root, all are the caller's.
 func directories(c *config.Config, a *accounts) []directory {
 	root := account{uint32(os.Geteuid()), uint32(os.Getegid())}
-	top, owner, shared, drop := root, root, root, root
+	top, owner, shared, drop, private := root, root, root, root, root
 	mode := fs.FileMode(0755)
 	if a != nil {
 		owner = a.owner
-		shared = account{a.msg.uid, a.owner.gid} // cleanup writes, qmgr reads and recycles
-		drop = account{a.msg.uid, a.postdrop}    // postdrop writes and cannot list
+		shared = account{a.msg.uid, a.owner.gid}  // cleanup writes, qmgr reads and recycles
+		drop = account{a.msg.uid, a.postdrop}     // postdrop writes and cannot list
+		private = account{a.owner.uid, a.out.gid} // sockets of others, such as Dovecot's: for lmtp, and for master to connect smtpd
 		// qmgr writes the spool's version and identity there, and touches nothing of others.
 		top, mode = account{0, a.owner.gid}, fs.ModeSticky|0775
 	}
@@ -59,6 +60,7 @@ func directories(c *config.Config, a *accounts) []directory {
 		data,
 		in("pid", root, 0755),
 		in("public", root, 0755),
+		in("private", private, 0710),
 		in("incoming", shared, fs.ModeSetgid|0770),
 		in("content", shared, fs.ModeSetgid|0770),
 		in("maildrop", drop, 0730),

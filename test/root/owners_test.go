@@ -88,6 +88,7 @@ func checkOwners(t *testing.T, i *instance.Instance) {
 		"log":      {0700, own.uid, own.gid, []int{own.uid}},
 		"corrupt":  {0700, own.uid, own.gid, []int{own.uid}},
 		"public":   {0755, 0, 0, []int{0}},
+		"private":  {0710, own.uid, h.accounts["smtp"].gid, nil},
 		"pid":      {0755, 0, 0, []int{0, own.uid}},
 	}
 	const bits = fs.ModePerm | fs.ModeSetgid | fs.ModeSetuid | fs.ModeSticky
