@@ -26,7 +26,9 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	}, b.handle)
 	d.Talk(map[string]func(*net.UnixConn){"qmgr": a.Partner, "cleanup": b.submit.Connect})
 	d.OnReload(func() { b.set.Store(newSettings(d)) })
-	d.Shut(lockdown.Doors{})
+	if err := d.Shut(lockdown.Doors{}); err != nil {
+		return err
+	}
 	d.Ready()
 
 	end, cancel := d.UntilStop(ctx)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ import (
 )
 
 const (
+	// failedPause is how long what the journal did not take waits.
+	failedPause = 5 * time.Second
 	// lookEvery is how often maildrop/ is read without being told.
 	lookEvery = time.Minute
 	// halfDone is how old an unfinished file must be to be taken for abandoned.
@@ -123,13 +126,14 @@ func (r *dropReader) run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-rest.C:
 		}
-		wake := r.wake
-		if r.takeFailed() {
-			wake = nil // the disk is full or broken: no haste
+		wake, again := r.wake, (<-chan time.Time)(nil)
+		if r.takeFailed() { // the disk is full or broken: no haste
+			wake, again = nil, time.After(failedPause)
 		}
 		select {
 		case <-ctx.Done():
 		case <-wake:
+		case <-again:
 		case <-every.C:
 		}
 	}
@@ -240,8 +244,8 @@ func (r *dropReader) take(ctx context.Context, name string) (stamp, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, context.Canceled):
 		return st, nil
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		r.log.Warnf("%s/%s: %v", dropDir, name, err)
+	case passing(err):
+		r.log.Warnf("%s/%s: tried again later: %v", dropDir, name, err)
 		return st, nil
 	case errors.Is(err, maildrop.ErrIncomplete):
 		if age := r.s.now().Sub(time.Unix(st.sec, st.nsec)); age < halfDone {
@@ -253,6 +257,13 @@ func (r *dropReader) take(ctx context.Context, name string) (stamp, error) {
 		}
 	}
 	return st, err
+}
+
+// passing says whether an error is of the machine at this moment, and not of the file: the
+// next look may have more luck. What was accepted must not lie there until the next start.
+func passing(err error) bool {
+	return slices.ContainsFunc([]error{unix.EIO, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EAGAIN, unix.ESTALE},
+		func(e error) bool { return errors.Is(err, e) })
 }
 
 var (

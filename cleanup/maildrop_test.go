@@ -331,3 +331,18 @@ func FuzzCRLF(f *testing.F) {
 		}
 	})
 }
+
+// What the machine could not do at this moment is tried again at the next look; what is
+// wrong with a file stays wrong.
+func TestPassing(t *testing.T) {
+	for _, e := range []error{unix.EIO, unix.ENOMEM, unix.EMFILE, &os.PathError{Op: "read", Err: unix.EDQUOT}} {
+		if !passing(e) {
+			t.Errorf("%v is for ever", e)
+		}
+	}
+	for _, e := range []error{unix.EACCES, unix.ELOOP, errForeign, maildrop.ErrIncomplete, &os.PathError{Op: "open", Err: unix.ENOENT}} {
+		if passing(e) {
+			t.Errorf("%v passes", e)
+		}
+	}
+}

@@ -36,11 +36,13 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	if err != nil {
 		return err
 	}
-	d.Shut(lockdown.Doors{Accept: true, Dirs: map[string]lockdown.Access{
+	if err := d.Shut(lockdown.Doors{Accept: true, Dirs: map[string]lockdown.Access{
 		"incoming": lockdown.Read | lockdown.Write | lockdown.List | lockdown.Create | lockdown.Remove,
 		"content":  lockdown.Read | lockdown.Write | lockdown.List | lockdown.Create | lockdown.Remove,
 		dropDir:    lockdown.Read | lockdown.List | lockdown.Remove,
-	}})
+	}}); err != nil {
+		return err
+	}
 	drop := newDropReader(s, ".", d.Log.Named(cfg.String("syslog_name")+"/pickup"))
 	s.drop = drop
 	d.OnPartner(func(name string, sock *net.UnixConn) {
@@ -56,6 +58,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 
 	d.Ready() // before maildrop/ is read: what dies of that was served by a sound process
 	dropCtx, stopDrop := context.WithCancel(ctx)
+	defer stopDrop()
 	dropDone := make(chan struct{})
 	go func() {
 		defer close(dropDone)
@@ -66,7 +69,11 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		go drop.listen(l)
 	}
 
-	<-d.Stopping()
+	select {
+	case <-d.Stopping():
+	case <-s.unclear:
+		return errUnclear
+	}
 	// Whoever still submits may finish: the end of their connections is ours.
 	stopDrop()
 	<-dropDone

@@ -21,7 +21,8 @@ func (r *dropReader) answered(name string, err error) {
 	if errors.Is(err, journal.ErrUnknown) {
 		// It may be on the disk already. What the next start finds there decides.
 		r.unsure[name] = true
-		r.log.Warnf("%s/%s: only a restart of the mail system can tell whether it has become a message", dropDir, name)
+		r.log.Warnf("%s/%s: only the next cleanup can tell whether it has become a message", dropDir, name)
+		r.s.settle()
 	} else {
 		r.failed = true
 	}

@@ -122,6 +122,9 @@ func (s *service) requeue(r *proto.Requeue, files []*os.File, answer func(proto.
 		m.picked = func(err error) {
 			if err != nil {
 				refused := refusalOf(err)
+				if refused.code == proto.SubmitUnknown {
+					s.settle()
+				}
 				answer(proto.Requeued{Code: refused.code, DSN: refused.dsn, Text: refused.text})
 				return
 			}

@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,8 @@ type service struct {
 	strikes  *suspect.Strikes // what cleanup died of
 	parse    sync.RWMutex     // held to read what a stranger wrote; alone, what is suspect
 	drop     *dropReader      // nil: none
+	unclear  chan struct{}    // closed when only another process can tell what became of a message
+	once     sync.Once        // to close it
 
 	mu      sync.Mutex
 	clients map[string][]*client // by partner name, oldest first
@@ -55,7 +58,7 @@ type service struct {
 }
 
 func newService(log *maillog.Logger, now func() time.Time) *service {
-	s := &service{log: log, now: now, clients: map[string][]*client{}, strikes: suspect.OpenStrikes(nil)}
+	s := &service{log: log, now: now, clients: map[string][]*client{}, strikes: suspect.OpenStrikes(nil), unclear: make(chan struct{})}
 	s.ended = sync.NewCond(&s.mu)
 	s.queue = &queueLink{s: s, wake: make(chan struct{}, 1)}
 	return s
@@ -63,6 +66,20 @@ func newService(log *maillog.Logger, now func() time.Time) *service {
 
 // number tells the ids of this process from those of others alive at the same time.
 func (s *service) number(pid int) { s.ids.Number = uint64(pid) }
+
+// unclearTime is how long a disk that failed is given before this process ends so that the
+// next one tells what is on it.
+const unclearTime = 5 * time.Second
+
+// errUnclear is what this process then ends with.
+var errUnclear = errors.New("the journal failed, and whether a message of maildrop/ or one that was requeued is in it the next process will see")
+
+// settle has this process end in a while: nobody asks again for a message of maildrop/, or
+// for one that is being requeued, of which it cannot say whether it is in the journal; the
+// next one reads it first.
+func (s *service) settle() {
+	s.once.Do(func() { time.AfterFunc(unclearTime, func() { close(s.unclear) }) })
+}
 
 // waitClients waits until every client has closed its connection and has been
 // answered, or ctx ends.

@@ -44,6 +44,7 @@ func (m *manager) journal(name string, sock *net.UnixConn) {
 		if m.cleanup == j {
 			m.cleanup = nil
 			m.gateSubmitting()
+			m.leaveRequeues()
 			if !errors.Is(err, io.EOF) && !m.stopping {
 				m.log.Warnf("lost connection with cleanup: %v", err)
 			}

@@ -80,7 +80,8 @@ type listed struct {
 }
 
 // each calls f with the messages in the named queues (all when there is none) and
-// with the given ids (all when there is none), some at a time.
+// with the given ids (all when there is none), some at a time. After all that could be
+// read it returns *spool.Unreadable when that was not all.
 func (o *operator) each(queues, ids []string, f func([]*listed) error) error {
 	var snap *spool.Snapshot
 	if err := o.user.work(o.began, func() { snap = ask(o.m, func() *spool.Snapshot { return o.m.snapshot(ids) }) }); err != nil {
@@ -94,13 +95,13 @@ func (o *operator) each(queues, ids []string, f func([]*listed) error) error {
 			batch, more, err = batchOf(snap)
 			ask(o.m, func() bool { o.m.describe(batch); return true })
 		})
-		if err = errors.Join(slow, err); err != nil {
-			return err
+		if slow != nil {
+			return slow
 		}
 		if len(queues) > 0 {
 			batch = slices.DeleteFunc(batch, func(it *listed) bool { return !slices.Contains(queues, it.Queue) })
 		}
-		if err := f(batch); err != nil {
+		if err := errors.Join(f(batch), err); err != nil {
 			return err
 		}
 	}
@@ -123,7 +124,7 @@ func batchOf(snap *spool.Snapshot) (batch []*listed, more bool, err error) {
 			return batch, false, nil
 		}
 		if err != nil {
-			return nil, false, err
+			return batch, false, err
 		}
 		batch = append(batch, item(it))
 	}

@@ -39,7 +39,9 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	m.state = openState(data, d.Log.Warnf)
 	m.recall()
 	m.records = r
-	d.Shut(doors(d.Config().String("queue_directory")))
+	if err := d.Shut(doors(d.Config().String("queue_directory"))); err != nil {
+		return err
+	}
 	for _, name := range d.Partners() {
 		m.known[name] = true
 	}

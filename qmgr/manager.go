@@ -193,6 +193,7 @@ func (m *manager) stop() {
 		m.leave(gone)
 		delete(m.lost, name)
 	}
+	m.leaveRequeues()
 	for name := range m.set.sched.Transports {
 		m.machine.TransportPause(m.now(), name)
 	}

@@ -159,14 +159,24 @@ func (m *manager) requeued(r *proto.Requeued) {
 
 // requeuesBack takes back what was in a dead cleanup's hands, and in the journal it
 // left is not.
-func (m *manager) requeuesBack() {
-	var gone []*delivery
+func (m *manager) requeuesBack() { m.takeBack(m.withCleanup()) }
+
+// leaveRequeues forgets, while we stop, what no cleanup will answer any more: the next
+// start reads first what is in the journal.
+func (m *manager) leaveRequeues() {
+	if m.stopping && m.cleanup == nil {
+		m.leave(m.withCleanup())
+	}
+}
+
+// withCleanup are the messages in cleanup's hands.
+func (m *manager) withCleanup() (all []*delivery) {
 	for _, d := range m.inHand {
 		if d.service == requeueService {
-			gone = append(gone, d)
+			all = append(all, d)
 		}
 	}
-	m.takeBack(gone)
+	return all
 }
 
 // requeuing says whether a message is being replaced by a new one.

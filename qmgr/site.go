@@ -69,18 +69,17 @@ func (s *siteFlush) run() error {
 }
 
 // step looks at the next messages; what it finds is due when it returns.
-func (s *siteFlush) step() (more bool, err error) {
+func (s *siteFlush) step() (more bool, bad error) {
 	m := s.o.m
 	route, set := m.routing()
 	more = true
 	for range shapeReads {
 		it, err := s.snap.Next()
-		if errors.Is(err, io.EOF) {
-			more = false
-			break
-		}
 		if err != nil {
-			return false, err
+			if more = false; !errors.Is(err, io.EOF) {
+				bad = err
+			}
+			break
 		}
 		if it.Queue == inHold || it.Open && it.Queue == inActive {
 			continue
@@ -100,7 +99,7 @@ func (s *siteFlush) step() (more bool, err error) {
 		return true
 	})
 	s.found, s.dests = s.found[:0], s.dests[:0]
-	return more, nil
+	return more, bad
 }
 
 // match returns a recipient of the site.

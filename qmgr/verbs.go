@@ -51,10 +51,18 @@ func (o *operator) verb(v *proto.Verb) proto.Done {
 		return o.wish(v.Kind, queues, ids)
 	}
 	done, err := o.apply(v.Kind, queues, ids)
-	if err != nil {
-		return proto.Done{Code: exTempFail, Text: fmt.Sprintf("searching the queue: %v (%d messages were found and changed before that)", err, done.Count)}
+	if err == nil {
+		return o.durable(func(d *proto.Done) { *d = done })
 	}
-	return o.durable(func(d *proto.Done) { *d = done })
+	if late := o.durable(func(*proto.Done) {}); late.Code != 0 {
+		return late
+	}
+	return searching(err, done.Count)
+}
+
+// searching is the answer when not all of the queue could be searched.
+func searching(err error, changed uint64) proto.Done {
+	return proto.Done{Code: exTempFail, Text: fmt.Sprintf("searching the queue: %v (%d messages were found and changed)", err, changed)}
 }
 
 // verbBatch is how many messages a verb changes at once. In between the owner does
@@ -79,7 +87,7 @@ func (o *operator) apply(kind proto.VerbKind, queues, ids []string) (done proto.
 		}
 		return nil
 	})
-	if len(ts) > 0 && err == nil {
+	if len(ts) > 0 {
 		act()
 	}
 	return done, err

@@ -37,7 +37,10 @@ func (o *operator) wish(kind proto.VerbKind, queues, ids []string) proto.Done {
 			})
 		})
 		if err != nil {
-			return proto.Done{Code: exTempFail, Text: "searching the queue: " + err.Error()}
+			if late := o.durable(func(*proto.Done) {}); late.Code != 0 {
+				return late
+			}
+			return searching(err, done.Count)
 		}
 		if len(moved) == 0 {
 			break

@@ -60,7 +60,9 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		"smtpd": func(sock *net.UnixConn) { go daemon.Guard(func() { c.names(sock, d.Log) }) },
 	})
 	d.OnReload(func() { c.env.Store(newEnvironment(d)) })
-	d.Shut(lockdown.Doors{Connect: true, Unix: d.Program == "lmtp"})
+	if err := d.Shut(lockdown.Doors{Connect: true, Unix: d.Program == "lmtp"}); err != nil {
+		return err
+	}
 	d.Ready()
 
 	end, cancel := d.UntilStop(ctx)

@@ -41,7 +41,9 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	}
 	load()
 	d.OnReload(load)
-	d.Shut(lockdown.Doors{Accept: true})
+	if err := d.Shut(lockdown.Doors{Accept: true}); err != nil {
+		return err
+	}
 	d.Ready()
 
 	select {

@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -46,6 +47,7 @@ type service struct {
 	log      *maillog.Logger
 	set      atomic.Pointer[settings]
 	gate     gate
+	warned   time.Time // of accept, whose goroutine alone has it
 }
 
 func newServer(log *maillog.Logger) *server {
@@ -152,13 +154,27 @@ func (v *service) Accept() (net.Conn, error) {
 	if !v.gate.enter() {
 		return nil, net.ErrClosed
 	}
-	conn, err := v.socket.Accept()
-	if err != nil {
-		v.gate.leave()
-		return nil, err
+	for {
+		conn, err := v.socket.Accept()
+		if err == nil {
+			return newFront(v, conn), nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			v.gate.leave()
+			return nil, err
+		}
+		// Whatever it is, descriptors or memory, it says nothing about the listener.
+		if now := time.Now(); now.Sub(v.warned) > time.Minute {
+			v.warned = now
+			v.log.Warnf("service %s: %v", v.name, err)
+		}
+		time.Sleep(acceptPause)
 	}
-	return newFront(v, conn), nil
 }
+
+// acceptPause is how long a failed accept is let rest, for others to give back what it
+// had not got.
+const acceptPause = 100 * time.Millisecond
 
 // Close closes the listener (net.Listener).
 func (v *service) Close() error { return v.socket.Close() }

@@ -51,8 +51,9 @@ func closeDoors(program string, sock *net.UnixConn, log *maillog.Logger) {
 // called once, before Ready; there is no way back, a reload included: what the
 // daemon needs later comes by descriptor. A layer that the kernel does not have
 // is for master to complain about; any other failure is logged, and the daemon
-// goes on with the layers that hold.
-func (d *Daemon) Shut(doors lockdown.Doors) {
+// goes on with the layers that hold. An error is ErrLockedOut: the daemon must end,
+// for the next one may have more luck (no descriptors, no memory).
+func (d *Daemon) Shut(doors lockdown.Doors) error {
 	_ = time.Now().String() // reads the file of the time zone, while it may
 	layers := []struct {
 		name string
@@ -62,10 +63,15 @@ func (d *Daemon) Shut(doors lockdown.Doors) {
 		if !slices.Contains(d.Config().List("daemon_lockdown"), l.name) {
 			continue
 		}
-		if err := l.shut(doors); err != nil && !errors.Is(err, lockdown.ErrUnavailable) {
+		err := l.shut(doors)
+		switch {
+		case errors.Is(err, lockdown.ErrLockedOut):
+			return err
+		case err != nil && !errors.Is(err, lockdown.ErrUnavailable):
 			d.Log.Warnf("%v; going on without it", err)
 		}
 	}
+	return nil
 }
 
 // schedBatch sets the scheduling policy SCHED_BATCH for all threads: fewer

@@ -200,7 +200,11 @@ func (c *Conn) fill() error {
 	} else if len(c.in) > keepSize && c.w == 0 {
 		c.in = make([]byte, readSize) // a large frame has gone by
 	}
-	n, oobn, flags, _, err := c.sock.ReadMsgUnix(c.in[c.w:], c.oob)
+	var n, oobn, flags int
+	err := persist(func() (err error) {
+		n, oobn, flags, _, err = c.sock.ReadMsgUnix(c.in[c.w:], c.oob)
+		return err
+	})
 	if oobn > 0 {
 		if err := c.takeFDs(c.oob[:oobn]); err != nil {
 			return err

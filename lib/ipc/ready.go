@@ -99,7 +99,7 @@ func (c *Conn) try(b []byte) (n int, err error) {
 		err = c.tryErr
 	}
 	n, c.trying = max(c.tried, 0), nil
-	if errors.Is(err, unix.EAGAIN) {
+	if errors.Is(err, unix.EAGAIN) || passing(err) { // Flush waits, and tries again
 		return 0, nil
 	}
 	return n, err

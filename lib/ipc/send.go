@@ -175,7 +175,10 @@ func (c *Conn) write(b []byte, marks []fdMark, tail tailMark) error {
 			return err
 		}
 		// One byte carries the descriptors; the rest follows with what comes next.
-		_, _, err := c.sock.WriteMsgUnix(b[m.at:m.at+1], unix.UnixRights(m.fds...), nil)
+		err := persist(func() error {
+			_, _, err := c.sock.WriteMsgUnix(b[m.at:m.at+1], unix.UnixRights(m.fds...), nil)
+			return err
+		})
 		closeAll(m.fds)
 		if err != nil {
 			closeMarks(marks[i+1:])
@@ -192,11 +195,18 @@ func (c *Conn) put(b []byte, from, to int, tail *tailMark) error {
 	switch {
 	case tail.b != nil && from <= tail.at && tail.at <= to:
 		c.parts = append(c.vector[:0], b[from:tail.at], tail.b, b[tail.at:to])
-		_, err = c.parts.WriteTo(c.sock)
+		err = persist(func() error { // what is written is no part of it any more
+			_, err := c.parts.WriteTo(c.sock)
+			return err
+		})
 		tail.b = nil
 		clear(c.vector[:])
 	case from < to:
-		_, err = c.sock.Write(b[from:to])
+		err = persist(func() error {
+			n, err := c.sock.Write(b[from:to])
+			from += n
+			return err
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("ipc: write: %w", err)

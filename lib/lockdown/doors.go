@@ -6,6 +6,10 @@ import "errors"
 // configuration or this build does not have.
 var ErrUnavailable = errors.New("not available here")
 
+// ErrLockedOut is the kind of error of a door that was to stay open and is shut: the
+// process cannot reach a directory that it needs, and never will.
+var ErrLockedOut = errors.New("locked out")
+
 // Doors are what a daemon leaves open. The zero Doors leaves nothing open but
 // the descriptors that the process has and will be handed: it can open no file,
 // make no socket and accept no connection.

@@ -80,7 +80,7 @@ func handled(d Doors, abi int, errata uintptr) unix.LandlockRulesetAttr {
 }
 
 // Landlock lets the process reach by name only what d says. A directory that
-// cannot be opened is an error, and stays shut; the rest of d holds.
+// cannot be opened is ErrLockedOut, and stays shut; the rest of d holds.
 func Landlock(d Doors) error {
 	abi, errata, err := version()
 	if err != nil {
@@ -95,7 +95,7 @@ func Landlock(d Doors) error {
 	var errs []error
 	for dir, access := range d.Dirs {
 		if err := addDir(int(fd), dir, access, attr.Handled_access_fs); err != nil {
-			errs = append(errs, fmt.Errorf("Landlock: %s: %w", dir, err))
+			errs = append(errs, fmt.Errorf("Landlock: %w of %s: %w", ErrLockedOut, dir, err))
 		}
 	}
 	if d.Connect && attr.Handled_access_net != 0 {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 var children = map[string]func(){
-	"landlock": insideLandlock, "seccomp": insideSeccomp, "network": insideNetwork, "limits": insideLimits, "without": insideWithout, "runtime": insideRuntime,
+	"landlock": insideLandlock, "seccomp": insideSeccomp, "network": insideNetwork, "limits": insideLimits, "without": insideWithout, "runtime": insideRuntime, "locked out": insideLockedOut,
 }
 
 func complain(format string, args ...any) { fmt.Printf(format+"\n", args...) }
@@ -135,6 +135,28 @@ func insideLandlock() {
 	_, err = already.WriteAt([]byte("z"), 0) // what was open stays open
 	must(err)
 	must(os.Remove(drop + "/f"))
+}
+
+// A directory that cannot be opened at this moment is no reason to go on without it.
+func TestLockedOut(t *testing.T) {
+	needs(t, "Landlock")
+	runInside(t, "locked out", t.TempDir())
+}
+
+func insideLockedOut() {
+	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 64, Max: 64}))
+	var fds []int
+	for { // no descriptor is left but one, for the rules
+		fd, err := unix.Open("/", unix.O_PATH, 0)
+		if err != nil {
+			break
+		}
+		fds = append(fds, fd)
+	}
+	unix.Close(fds[0])
+	if err := Landlock(Doors{Dirs: map[string]Access{os.Args[1]: Read}}); !errors.Is(err, ErrLockedOut) || !errors.Is(err, unix.EMFILE) {
+		complain("%v", err)
+	}
 }
 
 func TestSeccomp(t *testing.T) {

@@ -70,9 +70,11 @@ const (
 	OldIsNew Fault = "old-is-new"
 	// ForgetShut: what cannot be opened after a start is not tried again.
 	ForgetShut Fault = "forget-shut"
+	// IgnoredWrite: a write to the journal that failed counts as done (S1).
+	IgnoredWrite Fault = "ignored-write"
 )
 
 // All are the faults there are.
 var All = []Fault{JournalUnsynced, EarlyReply, NoSeal, EarlyMark, EarlyFree, TwoStates, LogUnsynced,
 	FirstGroupDue, TornIsDamage, GoodIsDurable, TailUnsynced, ClockFollows, NotNoted, EndlessFlush, MaildropUnsynced,
-	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst, SharedSuspect, EarlyStart, ForgetShut, OldIsNew}
+	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst, SharedSuspect, EarlyStart, ForgetShut, OldIsNew, IgnoredWrite}

@@ -245,7 +245,8 @@ func (d *direct) Do(v *proto.Verb) (*proto.Done, error) {
 		}
 		return nil
 	})
-	if err != nil {
+	var rest *spool.Unreadable
+	if err != nil && !errors.As(err, &rest) {
 		return nil, err
 	}
 	switch v.Kind {
@@ -265,6 +266,9 @@ func (d *direct) Do(v *proto.Verb) (*proto.Done, error) {
 	}
 	if err := d.sync(); err != nil {
 		return nil, fmt.Errorf("the decision could not be written down: %w", err)
+	}
+	if rest != nil {
+		return nil, fmt.Errorf("searching the queue: %w (%d messages were found and changed)", rest, done.Count)
 	}
 	return done, nil
 }

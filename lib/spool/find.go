@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"io"
 
@@ -41,6 +42,7 @@ func (q *Queue) Find(ids []string) *Snapshot {
 // search is what a Snapshot looks for.
 type search struct {
 	ids    map[string]bool
+	given  int // messages
 	hashes map[uint64]bool
 	files  []searched
 	stores []*storeFile
@@ -92,8 +94,11 @@ func (s *Snapshot) find() {
 			continue
 		}
 		x, err := scanIndex(s.q.fs, c.name, c.h, c.end, nil)
-		if err != nil {
-			continue // the file is lost, or was given back meanwhile
+		if err != nil { // the file is lost, or was given back meanwhile
+			if !notExist(err) {
+				s.skipped(0, err)
+			}
+			continue
 		}
 		for _, e := range x {
 			found(e.id, e.ref)
@@ -105,6 +110,9 @@ func (s *Snapshot) find() {
 	for _, st := range f.stores {
 		x, err := st.index(s.q.fs)
 		if err != nil {
+			if !notExist(err) {
+				s.skipped(0, err)
+			}
 			continue
 		}
 		for _, e := range x {
@@ -173,6 +181,9 @@ func (f *search) next(v *runView, scan *slot.Scanner) (*slot.Record, error) {
 			continue
 		}
 		if err != nil {
+			if d, ok := errors.AsType[*slot.Damage](err); !ok || d.Err != nil {
+				v.err = err
+			}
 			continue // what is damaged is passed over
 		}
 		f.read++

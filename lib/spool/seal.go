@@ -35,8 +35,7 @@ func (q *Queue) list() error {
 			continue
 		case errors.Is(err, ErrVersion):
 			return err
-		case err != nil && !errors.Is(err, ErrDamaged) && q.tail.tries < maxTries:
-			q.tail.tries++
+		case err != nil && !errors.Is(err, ErrDamaged) && q.tryAgain():
 			return err
 		case err != nil:
 			if !q.space.told[e.Name()] {

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"slices"
 
@@ -29,6 +30,47 @@ type Snapshot struct {
 
 	strict bool // what is damaged or not there is an error
 	short  bool // some of what is in memory could not be written, and is not there
+
+	unread int   // messages that are there and could not be read
+	why    error // the last of them
+}
+
+// Unreadable is what Next says in place of io.EOF when some of what is in the queue could
+// not be read: what it gave before is right, and not all.
+type Unreadable struct {
+	Count int   // of messages, at most; 0: nobody knows
+	Err   error // why one of them could not be
+}
+
+func (e *Unreadable) Error() string {
+	if e.Count == 0 {
+		return fmt.Sprintf("this is not all: parts of the queue cannot be read: %v", e.Err)
+	}
+	return fmt.Sprintf("this is not all: up to %d messages in the queue cannot be read: %v", e.Count, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *Unreadable) Unwrap() error { return e.Err }
+
+// skipped counts messages that are passed over.
+func (s *Snapshot) skipped(n int, err error) {
+	if n > 0 || s.search != nil {
+		s.unread += n
+		s.why = err
+	}
+}
+
+// end is what Next says after the last message.
+func (s *Snapshot) end() error {
+	err := s.why
+	s.why = nil
+	switch {
+	case err == nil, s.search != nil && s.search.given >= len(s.search.ids):
+		return io.EOF
+	case s.search != nil: // how many have none of the ids nobody knows
+		return &Unreadable{0, err}
+	}
+	return &Unreadable{s.unread, err}
 }
 
 // newItem is a parked message that has no state record.
@@ -48,6 +90,9 @@ type openItem struct {
 type runView struct {
 	r      *run
 	dead   bitmap
+	live   int // records that are not dead, of which so many are
+	seen   int
+	err    error // why one was not
 	end    int64
 	name   string
 	sealed bool
@@ -79,7 +124,7 @@ func (q *Queue) fix(ids map[string]bool) *Snapshot {
 			_, end = r.enc.Batch()
 		}
 		r.pins.Add(1)
-		v := &runView{r: r, dead: r.dead.clone(r.slots), end: end, name: r.name(), sealed: r.sealed}
+		v := &runView{r: r, dead: r.dead.clone(r.slots), live: r.live(), end: end, name: r.name(), sealed: r.sealed}
 		if ids != nil {
 			v.filter = r.filter.Load().view()
 		}
@@ -116,8 +161,17 @@ func (q *Queue) fix(ids map[string]bool) *Snapshot {
 }
 
 // Next returns the next message: the open ones, the parked new ones, then by run, or io.EOF. What
-// is damaged is passed over; the owner meets it in its time.
+// is damaged is passed over, since the owner meets it in its time, and is counted: then an
+// *Unreadable stands in the place of io.EOF.
 func (s *Snapshot) Next() (*Item, error) {
+	it, err := s.advance()
+	if it != nil && s.search != nil {
+		s.search.given++
+	}
+	return it, err
+}
+
+func (s *Snapshot) advance() (*Item, error) {
 	if s.strict && s.short {
 		return nil, errNotWhole
 	}
@@ -139,11 +193,12 @@ func (s *Snapshot) Next() (*Item, error) {
 		if err == nil || s.strict {
 			return it, err
 		}
+		s.skipped(1, err)
 	}
 	for {
 		if s.scan == nil {
 			if len(s.runs) == 0 {
-				return nil, io.EOF
+				return nil, s.end()
 			}
 			if s.search != nil && !s.search.begin(s.runs[0]) {
 				s.done()
@@ -162,9 +217,14 @@ func (s *Snapshot) Next() (*Item, error) {
 		if s.strict && (err != nil || len(rec.Envelope) < stateHead) {
 			return nil, errNotWhole
 		}
-		if err != nil || s.runs[0].dead.has(rec.Ref.Slot) || len(rec.Envelope) < stateHead {
+		if err != nil {
+			s.runs[0].err = err
 			continue
 		}
+		if s.runs[0].dead.has(rec.Ref.Slot) || len(rec.Envelope) < stateHead {
+			continue
+		}
+		s.runs[0].seen++
 		ref := stateRef(rec.Envelope)
 		f := s.files[ref.File]
 		if f == nil || f.dead.has(ref.Slot) || s.skip[ref] {
@@ -181,6 +241,7 @@ func (s *Snapshot) Next() (*Item, error) {
 			return nil, errNotWhole
 		}
 		if err != nil {
+			s.skipped(1, err)
 			continue
 		}
 		if done, ok := s.marks[ref]; ok {
@@ -215,7 +276,8 @@ func (s *Snapshot) record() (*slot.Record, error) {
 func (s *Snapshot) next() error {
 	v := s.runs[0]
 	f, err := s.q.fs.OpenFile(v.name, 0, 0)
-	if notExist(err) && !s.strict {
+	if err != nil && !s.strict {
+		v.err = err
 		s.done()
 		return nil
 	}
@@ -234,6 +296,9 @@ func (s *Snapshot) done() {
 		s.f.Close()
 	}
 	s.f, s.scan = nil, nil
+	if v := s.runs[0]; v.err != nil {
+		s.skipped(v.live-v.seen, v.err)
+	}
 	s.runs[0].r.pins.Add(-1)
 	s.runs = s.runs[1:]
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"postrider/lib/disk"
 	"postrider/lib/mutant"
@@ -24,6 +25,7 @@ type tailState struct {
 	rest    bool              // c is read to the end its successor names
 	again   bool              // c is read for what was in the active queue at the last stop
 	tries   int               // of reading a place that could not be read
+	failing int64             // spool time of the first of them, ms
 	next    uint32            // slot expected then
 	old     []*contentFile    // to be read so
 	shut    int               // of those, how many could not be opened in this pass
@@ -32,9 +34,23 @@ type tailState struct {
 	seals   map[uint64]int64  // lengths that later files give
 }
 
-// maxTries is how often a place that cannot be read is tried, in as many calls
-// of Tail, before what is there counts as lost.
-const maxTries = 5
+// How often a place that cannot be read is tried, in as many calls of Tail, and for how
+// long at least, before what is there counts as lost: a cable, a path or a server that is
+// away for some seconds takes no message to corrupt/.
+const (
+	maxTries = 5
+	patience = time.Minute
+)
+
+// tryAgain says whether what cannot be read is to be tried again, and counts.
+func (q *Queue) tryAgain() bool {
+	t, now := &q.tail, q.Now().UnixMilli()
+	if t.tries == 0 {
+		t.failing = now
+	}
+	t.tries++
+	return t.tries <= maxTries || now-t.failing < patience.Milliseconds()
+}
 
 func (t *tailState) close() {
 	if t.f != nil {
@@ -121,9 +137,8 @@ func (q *Queue) Tail(limit int) ([]*Message, error) {
 		}
 		if err != nil {
 			var d *slot.Damage
-			if errors.As(err, &d); d != nil && d.Err != nil && t.tries < maxTries {
+			if errors.As(err, &d); d != nil && d.Err != nil && q.tryAgain() {
 				// The disk may only fail for a moment: it is met again.
-				t.tries++
 				if t.again {
 					t.old = append([]*contentFile{c}, t.old...)
 				}

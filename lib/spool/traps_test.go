@@ -462,6 +462,26 @@ func TestLargeContent(t *testing.T) {
 	r.q.Close()
 }
 
+// A disk that is away for most of a minute, however often it is asked meanwhile, costs no
+// message. Red without: patience.
+func TestReadErrorForAWhile(t *testing.T) {
+	r := newRig(t, 1)
+	a := r.send(1)
+	r.disk.Fail(disk.Fault{Op: disk.OpRead, Prefix: "incoming/", Forever: true, Err: syscall.EIO})
+	for range 50 {
+		if ms, err := r.q.Tail(10); len(ms) > 0 || err == nil {
+			t.Fatalf("tailed %v, %v from a disk that cannot be read", ids(ms), err)
+		}
+		r.pass(patience / 60)
+	}
+	r.disk.Heal()
+	r.expect("healed", r.tail(), a)
+	if c := r.corrupt(); len(c) != 0 {
+		t.Errorf("corrupt/: %v", c)
+	}
+	r.q.Close()
+}
+
 // Red without: maxTries.
 func TestReadErrorForAMoment(t *testing.T) {
 	r := newRig(t, 1)

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
-	"postrider/lib/maildrop"
 	"postrider/test/ledger"
 	"postrider/test/sink"
 )
@@ -63,17 +61,6 @@ func (w *world) restarted(h *history, r *recording, c cut, m image) error {
 	return err
 }
 
-// drained says whether all is delivered. What a submission left that was cut short stays
-// in maildrop/ for a day.
-func (w *world) drained() bool {
-	for name := range w.Files(maildrop.Dir) {
-		if !maildrop.Temporary(filepath.Base(name)) {
-			return false
-		}
-	}
-	return len(w.List()) == 0
-}
-
 // drain delivers all there is.
 func (w *world) drain() {
 	w.t.Helper()
@@ -84,6 +71,6 @@ func (w *world) drain() {
 			w.Run("postqueue", "-f")
 			next = time.Now().Add(time.Second)
 		}
-		return w.drained()
+		return w.Drained()
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"postrider/lib/maildrop"
 	"postrider/test/ledger"
 )
 
@@ -61,6 +62,9 @@ func (i *Instance) try(cred *syscall.Credential, stdin, program string, args ...
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	cmd.WaitDelay = Patience
+	if i.Wrap != nil {
+		i.Wrap(cmd)
+	}
 	err := cmd.Start()
 	if err == nil {
 		kill := time.AfterFunc(Patience, func() { cmd.Process.Kill() })
@@ -134,10 +138,16 @@ func (i *Instance) AwaitQueue(id, queue string) {
 	i.Await(id+" in queue \""+queue+"\"", func() bool { last = i.Entry(id).Queue; return last == queue })
 }
 
-// Drained says whether the queue and maildrop are empty.
+// Drained says whether the queue and maildrop are empty. What a submission left that was
+// cut short stays in maildrop/ for a day.
 func (i *Instance) Drained() bool {
 	i.t.Helper()
-	return len(i.Files("maildrop")) == 0 && len(i.List()) == 0
+	for name := range i.Files(maildrop.Dir) {
+		if !maildrop.Temporary(filepath.Base(name)) {
+			return false
+		}
+	}
+	return len(i.List()) == 0
 }
 
 // Account tells the ledger what is in the queue, and what is in the Maildirs; it empties

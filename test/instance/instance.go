@@ -37,6 +37,8 @@ type Instance struct {
 	Bin   string // programs
 	// Crashes says that programs are meant to crash: that alone fails no test.
 	Crashes bool
+	// Wrap, if set, changes the command of each program before it is started.
+	Wrap func(*exec.Cmd)
 
 	t      testing.TB
 	main   []string
@@ -237,6 +239,9 @@ func (i *Instance) Launch() {
 	cmd.Dir = "/"
 	// A test that is ended by its time limit leaves nothing running.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: i.cred, Pdeathsig: syscall.SIGTERM}
+	if i.Wrap != nil {
+		i.Wrap(cmd)
+	}
 	if err := onThread(cmd.Start); err != nil {
 		i.t.Fatal(err)
 	}

@@ -88,11 +88,7 @@ func (i *Instance) Kill() {
 	}
 	var all []Process
 	if !i.Exited() {
-		i.cmd.Process.Signal(syscall.SIGSTOP) // starts nothing new while we look
-		all = i.Processes()
-		for _, p := range slices.Backward(all) { // master last: at its end daemons stop in good order
-			syscall.Kill(p.PID, syscall.SIGKILL)
-		}
+		all = KillTree(i.cmd.Process.Pid)
 	}
 	<-i.exited
 	for _, p := range all {
@@ -101,6 +97,17 @@ func (i *Instance) Kill() {
 		}
 	}
 	i.cmd = nil
+}
+
+// KillTree kills a master and every process below it at once, and returns them. It waits
+// for nothing, and any goroutine may call it.
+func KillTree(master int) []Process {
+	syscall.Kill(master, syscall.SIGSTOP) // starts nothing new while we look
+	all := descendants(master)
+	for _, p := range slices.Backward(all) { // master last: at its end daemons stop in good order
+		syscall.Kill(p.PID, syscall.SIGKILL)
+	}
+	return all
 }
 
 // KillMaster kills master alone and returns those it leaves behind.
@@ -135,6 +142,12 @@ func (i *Instance) Stop() error {
 
 // Hangup sends SIGHUP to master: reload.
 func (i *Instance) Hangup() { i.cmd.Process.Signal(syscall.SIGHUP) }
+
+// Terminate sends SIGTERM to master, if it is there, and waits for nothing.
+func (i *Instance) Terminate() { i.cmd.Process.Signal(syscall.SIGTERM) }
+
+// Master is the process id of master.
+func (i *Instance) Master() int { return i.cmd.Process.Pid }
 
 // Alive says whether any of the processes still runs.
 func Alive(processes []Process) bool {

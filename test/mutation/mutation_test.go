@@ -22,7 +22,7 @@ var guards = map[mutant.Fault][]string{
 	mutant.JournalUnsynced: {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall"},
 	mutant.EarlyReply:      {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall", block + " TestPowerCut"},
 	mutant.NoSeal:          {"lib/journal TestFailedFileIsLeftAlone", "test/powercut TestRefused", "test/powercut TestEachFault"},
-	mutant.EarlyMark:       {"qmgr TestMarkFollowsDelivery", programs + " TestSMTP"},
+	mutant.EarlyMark:       {"qmgr TestMarkFollowsDelivery", programs + " TestSMTP", calls + " TestKilledAtEachCall"},
 	mutant.EarlyFree:       {"lib/spool TestFreeAfterFinishIsDurable", "test/powercut TestHistories"},
 	mutant.TwoStates:       {"lib/spool TestHold", "test/powercut TestHistories"},
 	mutant.LogUnsynced:     {"lib/spool TestDeleteIsFinal", "test/powercut TestHistories", block + " TestVerbs"},
@@ -47,14 +47,24 @@ var guards = map[mutant.Fault][]string{
 	mutant.EarlyStart:       {"qmgr TestDrainBefore"},
 	mutant.OldIsNew:         {"lib/spool TestRestored"},
 	mutant.ForgetShut:       {"lib/spool TestOldFileDoesNotOpen", "test/powercut TestEachFault"},
+	mutant.IgnoredWrite:     {"test/powercut TestEachFault", calls + " TestEachCallFails"},
+}
+
+// only are the sites (test/calls) at which a fault is to be met, so that it is met soon.
+var only = map[mutant.Fault]string{
+	mutant.EarlyMark:    "smtp write socket",
+	mutant.IgnoredWrite: "cleanup write incoming",
 }
 
 // programs is the package whose tests run the programs themselves, built anew for a
 // fault. That they pass without one is shown when it is tested itself.
 const programs = "test/kill"
 
-// block is another such, which root alone can run.
-const block = "test/block"
+// block and calls are others, which root alone can run.
+const (
+	block = "test/block"
+	calls = "test/calls"
+)
 
 func TestMutants(t *testing.T) {
 	tests := map[string]string{} // the regular expression for each package's tests
@@ -71,7 +81,7 @@ func TestMutants(t *testing.T) {
 	}
 	binaries := build(t, tests)
 	for dir, names := range tests {
-		if dir == programs || dir == block {
+		if dir == programs || dir == block || dir == calls {
 			continue
 		}
 		t.Run("none/"+dir, func(t *testing.T) {
@@ -89,7 +99,7 @@ func TestMutants(t *testing.T) {
 	}
 	for _, f := range mutant.All {
 		for _, g := range guards[f] {
-			if strings.HasPrefix(g, block) && os.Geteuid() != 0 {
+			if (strings.HasPrefix(g, block) || strings.HasPrefix(g, calls)) && os.Geteuid() != 0 {
 				continue
 			}
 			t.Run(string(f)+"/"+g, func(t *testing.T) {
@@ -139,7 +149,7 @@ func build(t *testing.T, tests map[string]string) string {
 func run(binaries, dir, names string, f mutant.Fault) (string, error) {
 	c := exec.Command(filepath.Join(binaries, path.Base(dir)+".test"), "-test.run=^("+names+")$", "-test.short", "-test.v")
 	c.Dir = filepath.Join("..", "..", filepath.FromSlash(dir))
-	c.Env = append(os.Environ(), "POSTRIDER_MUTANT="+string(f),
+	c.Env = append(os.Environ(), "POSTRIDER_MUTANT="+string(f), "POSTRIDER_CALLS_ONLY="+only[f], "POSTRIDER_CALLS_LIMIT=60",
 		"POSTRIDER_PROGRAMS=", "POSTRIDER_TAGS=mutant", "POSTRIDER_BUILD=-ldflags=-X=postrider/lib/mutant.linked="+string(f))
 	out, err := c.CombinedOutput()
 	return string(out), err
