@@ -15,6 +15,7 @@
 # make uninstall  all that but configuration, aliases, accounts and mail
 # make deb        build/postrider.deb, a Debian package that replaces the mail system of a machine
 # make man        the manual pages into build/man
+# make debian     that package in a fresh Debian root: cron, mail, aliases, purge (root)
 
 VERSION := $(shell sed -n 's/^const Version = "\(.*\)"/\1/p' lib/config/config.go)
 PREFIX  ?= /usr
@@ -32,7 +33,7 @@ PROGRAMS = $(notdir $(wildcard cmd/*))
 export CGO_ENABLED = 0
 LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR) -X postrider/lib/config.Prefix=$(PREFIX)
 
-.PHONY: all test bench bench-all sim figures fault hostile scale block soak soak-short recovery demo accounts man install uninstall deb clean
+.PHONY: all test bench bench-all sim figures fault hostile scale block soak soak-short recovery demo accounts man install uninstall deb debian clean
 
 all:
 	@mkdir -p bin
@@ -169,6 +170,9 @@ deb:
 	for f in postinst prerm postrm; do \
 		sed "s/@ALIASES@/$$(md5sum <conf/aliases | cut -d' ' -f1)/" conf/debian/$$f >build/deb/DEBIAN/$$f && chmod 755 build/deb/DEBIAN/$$f || exit 1; done
 	dpkg-deb --root-owner-group --build build/deb build/postrider.deb
+
+debian:
+	POSTRIDER_DEBIAN=1 go test -count=1 -v ./test/debian
 
 clean:
 	rm -rf bin build

@@ -78,30 +78,14 @@ func (c *command) warn(format string, args ...any) {
 	fmt.Fprintf(c.err, "%s: warning: %s\n", c.name, fmt.Sprintf(format, args...))
 }
 
-const help = `usage: %[1]s [options] [type:]file...          make file.cdb from the text of each file
-       %[1]s -q key [type:]file...             print the value of key; "-q -" reads keys
-       %[1]s -d key [type:]file...             delete key; "-d -" reads keys
-       %[1]s -s [type:]file...                 list all keys and values
-
-  -i   add entries from standard input, keep the others
-  -r   replace entries that are there already      -w   ignore them, without a warning
-  -f   leave the case of keys as it is             -o   do not become the owner of the text
-  -n   no NUL byte behind keys and values          -N   a NUL byte, as in Postfix's own files
-  -p   do not inherit the permissions of the text  -c   directory of main.cf
-  -h   with "-q -": look up the header lines of the message on standard input
-  -b   with "-q -": look up the lines of its body
-  -v   accepted
-
-Types hash, btree, lmdb, cdb, dbm and sdbm all mean file.cdb. -q and -s take every type that
-main.cf does. Exit code 1: -q or -d found nothing, or an error.
-`
-
 // letters are those of Postfix's command.
 const letters = "Nbc:d:fhimnopq:rsuvwFU"
 
 func (c *command) run(args []string) error {
 	if len(args) == 1 && args[0] == "--help" {
-		_, err := fmt.Fprintf(c.out, help, c.name)
+		page := Manual()
+		page.Name = c.name
+		_, err := io.WriteString(c.out, page.Help())
 		return err
 	}
 	opts, names, err := getopt.Parse(args, letters)

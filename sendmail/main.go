@@ -57,6 +57,11 @@ func (e *env) main() int {
 }
 
 func (e *env) run() error {
+	if len(e.args) == 1 && e.args[0] == "--help" {
+		page := Manual()
+		_, err := io.WriteString(e.stdout, page.Help())
+		return err
+	}
 	o, err := parse(e.name, e.args)
 	if err != nil {
 		return err

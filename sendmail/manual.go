@@ -7,6 +7,8 @@ var optionHelp = []manual.Item{
 	{Term: "-bm", Text: "Read a message from standard input and send it: what is done without -b."},
 	{Term: "-bp", Text: "List the queue, as mailq(1)."},
 	{Term: "-bi, -I", Text: "Rebuild the alias tables, as newaliases(1)."},
+	{Term: "-bs", Text: "Speak SMTP on standard input and output."},
+	{Term: "-bd, -bl", Text: "Start the mail system, as postrider(1) start."},
 	{Term: "-bh, -bH", Text: "Accepted: there is no host status."},
 	{Term: "-C config_dir", Text: "Directory of main.cf, or a file in it."},
 	{Term: "-f sender, -r sender", Text: "The envelope sender; else the caller's login name. Empty or <> for none."},
@@ -19,8 +21,9 @@ var optionHelp = []manual.Item{
 	{Term: "-V id", Text: "The envelope id that notices mention."},
 	{Term: "-q", Text: "Try all deferred mail now."},
 	{Term: "-qIid", Text: "Try this message now."},
+	{Term: "-qRsite", Text: "Try the deferred mail for this domain now."},
 	{Term: "-v", Text: "Accepted for compatibility."},
-	{Term: "-A c, -c, -e mode, -G, -h hops, -L label, -m, -n, -o option, -O option=value, -p protocol, -U, -x, -X file", Text: "Accepted for compatibility, without effect where Postfix has none."},
+	{Term: "-A, -c, -e, -G, -h, -L, -m, -n, -o, -O, -p, -U, -x, -X", Text: "Accepted for compatibility, without effect where Postfix has none."},
 }
 
 // Manual is the command's manual page.

@@ -66,6 +66,32 @@ func (p *Page) Man(version string) string {
 	return b.String()
 }
 
+// Help is what --help prints: the forms and the options, one screen of 80 columns.
+func (p *Page) Help() string {
+	const column = 24
+	var b strings.Builder
+	for i, s := range p.Synopsis {
+		if i == 0 || !contains(p.Aliases, strings.Fields(s)[0]) {
+			s = p.Name + " " + s
+		}
+		fmt.Fprintf(&b, "%-6s %s\n", map[bool]string{true: "Usage:"}[i == 0], s)
+	}
+	b.WriteByte('\n')
+	for _, o := range p.Options {
+		n, _ := fmt.Fprintf(&b, "  %-*s", column-3, o.Term)
+		for _, w := range strings.Fields(o.Text) {
+			if n+1+len(w) >= 80 {
+				b.WriteString("\n" + strings.Repeat(" ", column-1))
+				n = column - 1
+			}
+			m, _ := fmt.Fprintf(&b, " %s", w)
+			n += m
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
 func (s Section) write(b *strings.Builder) {
 	b.WriteString(".SH " + strings.ToUpper(quote(s.Title)) + "\n")
 	paragraphs(b, s.Text, ".PP\n")
