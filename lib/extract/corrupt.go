@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"postrider/lib/disk"
 	"postrider/lib/mail"
 	"postrider/lib/maildrop"
 	"postrider/lib/slot"
@@ -56,24 +56,7 @@ func (w *writer) corrupt() error {
 
 // whole reads a file of corrupt/.
 func (w *writer) whole(name string) ([]byte, error) {
-	f, err := w.spool.OpenFile(corruptDir+"/"+name, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	if size > wholeMax {
-		return nil, fmt.Errorf("%d bytes are no message", size)
-	}
-	b := make([]byte, size)
-	n, err := f.ReadAt(b, 0)
-	if err == io.EOF {
-		err = nil
-	}
-	return b[:n], err
+	return disk.ReadAll(w.spool, corruptDir+"/"+name, wholeMax)
 }
 
 // stray writes one file of corrupt/. It reads what has killed others: a panic leaves
@@ -125,15 +108,7 @@ func pair(path string, content, head []byte) error {
 // corrupt describes a message of corrupt/ with the recipients that its reason names as
 // not finished, or, when it does not name all, with every one.
 func (e *envelope) corrupt(v *mail.Envelope, size int64, why string) {
-	e.head(string(v.ID), corruptDir, v.Sender, v.Arrival, size)
-	e.some("client-name", v.Client.Name)
-	e.some("client-address", v.Client.Addr)
-	e.some("body", bodies[v.Body])
-	if v.UTF8 {
-		e.line("smtputf8", "yes")
-	}
-	e.some("envid", v.EnvID)
-	e.some("ret", v.Ret)
+	e.facts(v, corruptDir, size)
 	_, left, told := strings.Cut(why, "; not finished:")
 	told = told && !strings.HasSuffix(left, " more")
 	for i := range v.Recipients {
@@ -141,9 +116,6 @@ func (e *envelope) corrupt(v *mail.Envelope, size int64, why string) {
 		if told && !strings.Contains(left, "<"+string(r.Address)+">") {
 			continue
 		}
-		e.line("recipient", string(r.Address))
-		e.some("original", string(r.Original))
-		e.some("orcpt", r.ORCPT)
-		e.notify(r.Notify)
+		e.recipient(r)
 	}
 }

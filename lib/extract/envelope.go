@@ -53,10 +53,9 @@ func (e *envelope) head(id, queue string, sender mail.Address, arrival time.Time
 
 var bodies = map[mail.Body]string{mail.Body7Bit: "7BIT", mail.Body8Bit: "8BITMIME"}
 
-// message describes an unfinished message.
-func (e *envelope) message(m *spool.Found) {
-	v := m.Envelope
-	e.head(string(v.ID), m.Queue, v.Sender, v.Arrival, m.Size)
+// facts writes what the envelope of a message in the queue says of it as a whole.
+func (e *envelope) facts(v *mail.Envelope, queue string, size int64) {
+	e.head(string(v.ID), queue, v.Sender, v.Arrival, size)
 	e.some("client-name", v.Client.Name)
 	e.some("client-address", v.Client.Addr)
 	e.some("body", bodies[v.Body])
@@ -65,6 +64,20 @@ func (e *envelope) message(m *spool.Found) {
 	}
 	e.some("envid", v.EnvID)
 	e.some("ret", v.Ret)
+}
+
+// recipient begins a recipient with what the envelope says of it.
+func (e *envelope) recipient(r *mail.Recipient) {
+	e.line("recipient", string(r.Address))
+	e.some("original", string(r.Original))
+	e.some("orcpt", r.ORCPT)
+	e.notify(r.Notify)
+}
+
+// message describes an unfinished message.
+func (e *envelope) message(m *spool.Found) {
+	v := m.Envelope
+	e.facts(v, m.Queue, m.Size)
 	if m.State.Expired {
 		e.line("expired", "yes")
 	}
@@ -76,10 +89,7 @@ func (e *envelope) message(m *spool.Found) {
 	}
 	for _, n := range m.Unfinished() {
 		r := &v.Recipients[n]
-		e.line("recipient", string(r.Address))
-		e.some("original", string(r.Original))
-		e.some("orcpt", r.ORCPT)
-		e.notify(r.Notify)
+		e.recipient(r)
 		if g := groups[n]; g != nil {
 			e.line("attempts", strconv.FormatUint(uint64(g.Attempts), 10))
 			e.time("due", g.Due.Add(-m.Offset))

@@ -100,7 +100,7 @@ func TestCompaction(t *testing.T) {
 		read(it)
 	}
 	stored := r.q.Stored()
-	if b, err := readAll(r.disk, storeName(1)); err != nil || stored < int64(len(b)) || stored > 2*s.Used || s.StoreBytes != stored {
+	if b, err := disk.ReadAll(r.disk, storeName(1), 0); err != nil || stored < int64(len(b)) || stored > 2*s.Used || s.StoreBytes != stored {
 		t.Errorf("%d bytes are said to be in store/, %d in the first file, %+v", stored, len(b), s)
 	}
 	for range 2 {

@@ -126,7 +126,7 @@ func (s *Snapshot) find() {
 // searchIndex tells what an index says, without keeping it. The error is ErrDamaged or
 // one of reading.
 func searchIndex(fsys disk.FS, name string, key uint64, each func(id uint64, ref slot.Ref)) error {
-	b, err := readAll(fsys, name)
+	b, err := disk.ReadAll(fsys, name, 0)
 	if err != nil {
 		return err
 	}

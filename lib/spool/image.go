@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"time"
 
 	"postrider/lib/disk"
@@ -121,7 +120,7 @@ func sumUp(b []byte) []byte {
 // loadCheckpoint fills an empty Queue from a checkpoint. The error is
 // ErrDamaged or one of reading; the Queue is then still empty.
 func (q *Queue) loadCheckpoint(name string) (last time.Time, offset time.Duration, err error) {
-	b, err := readAll(q.fs, name)
+	b, err := disk.ReadAll(q.fs, name, 0)
 	if err != nil {
 		return last, 0, err
 	}
@@ -220,22 +219,4 @@ func (q *Queue) empty() {
 	q.strikes = make(map[slot.Ref]int)
 	q.wheel = wheel{number: 1, buckets: make(map[int64]*bucket), soonest: never}
 	q.space = space{told: make(map[string]bool), left: make(map[string]bool)}
-}
-
-func readAll(fsys disk.FS, name string) ([]byte, error) {
-	f, err := fsys.OpenFile(name, 0, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, size)
-	n, err := f.ReadAt(b, 0)
-	if err == io.EOF {
-		err = nil
-	}
-	return b[:n], err
 }

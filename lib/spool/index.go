@@ -82,7 +82,7 @@ func (x index) write(fsys disk.FS, name string, key uint64) {
 // readIndex reads the index of a file with that key. The error is ErrDamaged or one
 // of reading.
 func readIndex(fsys disk.FS, name string, key uint64) (index, error) {
-	b, err := readAll(fsys, name)
+	b, err := disk.ReadAll(fsys, name, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -157,7 +157,7 @@ func (q *Queue) layout() (fresh bool, err error) {
 	if err := q.fs.SyncDir("."); err != nil {
 		return false, fmt.Errorf("spool: %w", err)
 	}
-	b, err := readAll(q.fs, versionFile)
+	b, err := disk.ReadAll(q.fs, versionFile, 0)
 	switch {
 	case notExist(err) || err == nil && len(b) == 0:
 		return true, nil

@@ -18,7 +18,7 @@ import (
 // may be gone at the next look. The error is ErrVersion.
 func Verify(fsys disk.FS, lost func(Loss)) error {
 	v := &verifier{fs: fsys, lost: lost}
-	b, err := readAll(fsys, versionFile)
+	b, err := disk.ReadAll(fsys, versionFile, 0)
 	if err != nil || string(b) != versionText {
 		v.lose(versionFile, 0, "is not what it should be (%v)", err)
 	}

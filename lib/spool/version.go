@@ -17,7 +17,7 @@ const (
 // not know, so that nobody writes a message into it. A version file that is not there,
 // or says nothing, is no reason to refuse: each file of the spool has a version, too.
 func CheckVersion(fsys disk.FS) error {
-	b, err := readAll(fsys, versionFile)
+	b, err := disk.ReadAll(fsys, versionFile, 0)
 	if notExist(err) {
 		return nil
 	}

@@ -34,7 +34,7 @@ const identityFile = "identity"
 
 // identify reads which spool this is, and makes a number for one that has none yet.
 func (q *Queue) identify(fresh bool) {
-	b, err := readAll(q.fs, identityFile)
+	b, err := disk.ReadAll(q.fs, identityFile, 0)
 	if err != nil && !notExist(err) {
 		q.o.Logf("warning: %v", err)
 		return
