@@ -42,6 +42,7 @@ type message struct {
 	picked func(error)
 	tx     uint32
 	entry  journal.Message
+	line   maillog.MessageID
 	done   func(slot.Ref, error) // m.answered
 }
 
@@ -189,7 +190,8 @@ func (m *message) close() {
 
 // append makes the message durable; its answer comes when it is.
 func (m *message) append() {
-	m.s.log.Event(maillog.MessageID{Queue: m.env.ID, ID: m.env.MessageID})
+	m.line = maillog.MessageID{Queue: m.env.ID, ID: m.env.MessageID}
+	m.s.log.Event(&m.line)
 	m.entry = journal.Message{Envelope: m.env, Content: m.buf}
 	if m.large != nil {
 		if err := m.large.Commit(); err != nil {

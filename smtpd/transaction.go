@@ -18,6 +18,7 @@ type transaction struct {
 	first   [1]mail.Recipient // room for what most have
 	refused int               // recipients
 	over    int               // recipients beyond the limit
+	line    maillog.Client
 }
 
 // transactions is a session as the engine knows it (smtp.Session). What it refuses, it
@@ -85,7 +86,8 @@ func (s transactions) Rcpt(to string, _ *smtp.RcptOptions) error {
 	tx.env.Recipients = append(tx.env.Recipients, r)
 	if tx.env.ID == "" {
 		tx.env.ID = f.service.server.ids.Next(time.Now())
-		f.log.Event(maillog.Client{Queue: tx.env.ID, Client: f.client})
+		tx.line = maillog.Client{Queue: tx.env.ID, Client: f.client}
+		f.log.Event(&tx.line)
 	}
 	return nil
 }
