@@ -231,3 +231,36 @@ func TestNoEffectOfTransport(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// A long main.cf as how-tos have it is read as it is: nothing in it is refused, and each
+// parameter that does nothing here is one line, with the reason.
+func TestLongMain(t *testing.T) {
+	text, err := os.ReadFile("testdata/long-main.cf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	master, err := os.ReadFile("testdata/debian/master.cf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, ps := load(t, string(text), string(master), "/etc/mailname", "example.org\n")
+	lines := map[int]int{}
+	for _, p := range ps {
+		if p.Severity != NoEffect && p.Severity != Missing {
+			t.Error(p)
+		}
+		if !strings.Contains(p.Text, ": ") {
+			t.Errorf("no reason: %s", p)
+		}
+		lines[p.Line]++
+	}
+	for _, s := range c.Settings() {
+		p, ok := Lookup(s.Name)
+		if want := ok && p.Support != Supported; want != (lines[s.Line] == 1) || lines[s.Line] > 1 {
+			t.Errorf("%s (%s) has %d lines", s.Name, p.Support, lines[s.Line])
+		}
+	}
+	if len(lines) < 10 || len(c.Settings()) < 75 {
+		t.Errorf("%d lines about %d settings", len(lines), len(c.Settings()))
+	}
+}
