@@ -72,6 +72,9 @@ var stuckHelpers stuck
 // perform does a job with the rights of a, in a helper; nil are our own, and only a
 // command needs a process then.
 func perform(a *account, j *job, fill func(io.Writer) error) answer {
+	if j.Mbox != nil {
+		defer mailboxes.lock(j.Mbox.Path)()
+	}
 	if a != nil || j.Command != nil {
 		return runHelper(a, j, fill)
 	}
@@ -102,9 +105,15 @@ func runHelper(a *account, j *job, fill func(io.Writer) error) answer {
 			attr.Credential.Gid, attr.Credential.Groups = spoolGroup(filepath.Dir(j.Mbox.Path), a)
 		}
 	}
-	if stuckHelpers.any(uid) {
+	if stuckHelpers.any(uid) || a != nil && !homes.enter(uid) {
 		return answer{Status: deferred("4.3.0", "a delivery for "+name+" hangs: does the file system of the home directory answer?")}
 	}
+	leave := sync.OnceFunc(func() {
+		if a != nil {
+			homes.leave(uid)
+		}
+	})
+	defer leave()
 	cannot := func(err error) answer {
 		return answer{Status: deferred("4.3.0", "cannot start a helper: "+err.Error())}
 	}
@@ -148,7 +157,7 @@ func runHelper(a *account, j *job, fill func(io.Writer) error) answer {
 	}()
 	gone := make(chan error, 1)
 	go func() { gone <- cmd.Wait() }()
-	end, hangs := wait(ctx, cmd.Process, out.sign, gone)
+	end, hangs := wait(ctx, cmd.Process, out.sign, gone, leave)
 	if hangs {
 		stuckHelpers.add(uid, 1)
 		go func() {
@@ -187,17 +196,18 @@ func spoolGroup(dir string, a *account) (gid uint32, groups []uint32) {
 var errLate = errors.New("out of time")
 
 // wait waits for the end of a helper, and kills it when its time is over. hangs says that
-// not even that helped.
-func wait(ctx context.Context, p *os.Process, sign <-chan struct{}, gone <-chan error) (end error, hangs bool) {
+// not even that helped. reached is called when the user's home has answered.
+func wait(ctx context.Context, p *os.Process, sign <-chan struct{}, gone <-chan error, reached func()) (end error, hangs bool) {
 	home := time.NewTimer(homeTime)
 	defer home.Stop()
-	for reached := sign; ; {
+	for {
 		select {
 		case end := <-gone:
 			return end, false
-		case <-reached:
-			reached = nil
+		case <-sign:
+			sign = nil
 			home.Stop()
+			reached()
 			continue
 		case <-home.C:
 		case <-ctx.Done():
