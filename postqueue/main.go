@@ -33,7 +33,7 @@ type options struct {
 	ID      string `short:"i" name:"id" xor:"what" placeholder:"ID" help:"Try to deliver this deferred message now."`
 	Site    string `short:"s" xor:"what" placeholder:"SITE" help:"Try to deliver the deferred mail for the recipients of this domain now."`
 	Why     bool   `short:"w" help:"Say why the messages with these ids are still in the queue (-w ID ..., with -j as JSON)."`
-	Shape   bool   `short:"q" help:"Count the queue by domain and age (-q [-s] [-l] [-b N] [-t MINUTES] [-n N] [QUEUE ...])."`
+	Shape   bool   `short:"q" help:"Count the queue by domain and age (-q [-s | -C] [-l] [-b N] [-t MINUTES] [-n N] [QUEUE ...])."`
 	Config  string `short:"c" placeholder:"DIR" help:"Configuration directory (or MAIL_CONFIG)."`
 	Verbose []bool `short:"v" help:"Accepted for compatibility."`
 }

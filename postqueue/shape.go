@@ -14,6 +14,7 @@ import (
 type shapeOptions struct {
 	Shape   bool     `short:"q" required:"" help:"Count the queue by domain and age."`
 	Sender  bool     `short:"s" help:"By the sender's domain: messages instead of recipients."`
+	Class   bool     `short:"C" help:"By the virtual queue of sched.cf."`
 	Linear  bool     `short:"l" help:"Buckets of equal width."`
 	Buckets int      `short:"b" default:"10" placeholder:"N" help:"How many buckets of age."`
 	Tick    int      `short:"t" default:"5" placeholder:"MINUTES" help:"Age limit of the first bucket."`
@@ -55,7 +56,7 @@ func (c *command) shape(args []string) int {
 		return code
 	}
 	defer q.Close()
-	s := &proto.Shape{Queues: o.Queues, Sender: o.Sender, Linear: o.Linear, Buckets: uint32(o.Buckets), Tick: uint32(o.Tick), Top: uint32(o.Top)}
+	s := &proto.Shape{Queues: o.Queues, Sender: o.Sender, Class: o.Class, Linear: o.Linear, Buckets: uint32(o.Buckets), Tick: uint32(o.Tick), Top: uint32(o.Top)}
 	rows, err := q.Shape(s)
 	if err != nil {
 		return c.failed(unavailable, "view", err)

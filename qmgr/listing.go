@@ -230,6 +230,7 @@ func (m *manager) waits(msg *message) map[uint32]proto.WaitKind {
 var waitKinds = map[sched.Cause]proto.WaitKind{
 	sched.InHand: proto.WaitResult, sched.ForTurn: proto.WaitTurn, sched.ForShare: proto.WaitShare, sched.ForSlots: proto.WaitSlots,
 	sched.ForPace: proto.WaitPace, sched.ForWindow: proto.WaitWindow, sched.ForRate: proto.WaitRate, sched.ForAgent: proto.WaitAgent, sched.ForName: proto.WaitResolve,
+	sched.ForLimit: proto.WaitLimit, sched.ForQueue: proto.WaitQueue, sched.ForOthers: proto.WaitKept,
 }
 
 // waiting says of the messages that are open and not admitted which queue they are in

@@ -72,7 +72,7 @@ func (o *operator) census(snap *spool.Snapshot, s *proto.Shape, c *mailq.Census)
 	if len(open) == 0 {
 		return more, nil
 	}
-	ask(o.m, func() bool { o.m.place(open); return true })
+	ask(o.m, func() bool { o.m.place(open); o.m.classes(open); return true })
 	for _, it := range open {
 		if wanted(it.Queue) {
 			if err := o.m.count(it.found, c); err != nil {
@@ -96,6 +96,10 @@ func (m *manager) count(it *spool.Item, c *mailq.Census) error {
 		return err
 	}
 	for i := range it.Recipients {
+		if c.Class() {
+			c.AddTo(m.className(it, i), it.Arrival, 1)
+			continue
+		}
 		c.Add(it.Recipients[i].Address, it.Arrival, 1)
 	}
 	return nil

@@ -62,9 +62,10 @@ type standing struct {
 	wall  func(time.Time) time.Time // of spool time
 	held  bool
 
-	policy uint64       // checksum of what is in force, see proto.Reason
-	since  time.Time    // from which the age counts
-	waits  []proto.Wait // for all of it
+	policy   uint64       // checksum of what is in force, see proto.Reason
+	governed bool         // there is a sched.cf
+	since    time.Time    // from which the age counts
+	waits    []proto.Wait // for all of it
 
 	env     *mail.Envelope // nil: it is not active
 	rcpts   []recipient
@@ -78,7 +79,7 @@ type standing struct {
 func (m *manager) standing(it *listed) *standing {
 	now := m.spool.Now()
 	offset := m.spool.Wall(now).Sub(now)
-	s := &standing{cfg: m.d.Config(), set: m.set, route: m.route, now: now, held: m.spool.IsHeld(it.target.Ref), since: it.found.Since, policy: policy.Sum(m.book.encoded)}
+	s := &standing{cfg: m.d.Config(), set: m.set, route: m.route, now: now, held: m.spool.IsHeld(it.target.Ref), since: it.found.Since, policy: policy.Sum(m.book.encoded), governed: m.book.policy != nil}
 	s.wall = func(t time.Time) time.Time { return t.Add(offset) }
 	if s.held {
 		s.waits = append(s.waits, proto.Wait{For: proto.WaitHold})
@@ -181,6 +182,15 @@ func (m *manager) handOf(w *sched.Waiting, wall func(time.Time) time.Time) proto
 		}
 	case sched.ForSlots:
 		out.For, out.Setting = proto.WaitSlots, "maxproc of "+w.Transport+" in master.cf"
+	case sched.ForLimit:
+		out.For, out.Who = proto.WaitLimit, m.boundName(w.Bound)
+		out.Setting = ratesText(w.Rates)
+	case sched.ForQueue:
+		if out.For, out.Who = proto.WaitQueue, w.Queue; w.Queue == "" {
+			out.Who = sched.DefaultQueue
+		}
+	case sched.ForOthers:
+		out.For = proto.WaitKept
 	case sched.ForShare:
 		out.For, out.Setting = proto.WaitShare, "unproven_destination_share = "+strconv.Itoa(t.UnprovenShare)
 	default:
@@ -290,7 +300,8 @@ func (g *grouping) active() {
 			} else if f.State = "active"; e.Cause != sched.InHand && f.Attempts == 0 {
 				f.State = "active, waiting"
 			}
-			f.Transport, f.NextHop = e.Transport, e.NextHop
+			f.Transport, f.NextHop, f.Source = e.Transport, e.NextHop, e.Source
+			f.Queue = s.queueText(e.Queue, e.Level)
 			f.Waits = append(f.Waits, s.hands[k])
 			f.Next = s.hands[k].Until
 		case rc.state == trying:
@@ -322,6 +333,9 @@ func (g *grouping) stored(o *operator, it *listed) {
 		if !rc.Due.IsZero() {
 			g.timed(&f, rc.Due)
 		}
+		if f.Queue = rc.Queue; f.Queue == "" && !rc.Due.IsZero() {
+			f.Queue = g.s.queueText("", sched.Normal)
+		}
 		g.add(rc.Address, &f)
 	}
 }
@@ -334,6 +348,14 @@ func (g *grouping) timed(f *proto.Fate, due time.Time) {
 	}
 	f.Next = s.wall(due)
 	if due.After(s.now) {
+		if name, ok := sched.WindowOf(f.Reply); ok {
+			f.Waits = append(f.Waits, proto.Wait{For: proto.WaitHours, Who: name, Until: f.Next})
+			return
+		}
+		if s.governed {
+			f.Waits = append(f.Waits, proto.Wait{For: proto.WaitTime, Until: f.Next, Setting: "its schedule in sched.cf"})
+			return
+		}
 		f.Waits = append(f.Waits, proto.Wait{For: proto.WaitTime, Until: f.Next, Setting: "minimal_backoff_time = " + s.cfg.Text("minimal_backoff_time") +
 			", maximal_backoff_time = " + s.cfg.Text("maximal_backoff_time")})
 	}
@@ -357,7 +379,7 @@ func (g *grouping) destinations(m *manager) {
 			f.Waits = append(f.Waits, w)
 		case g.s.env == nil && len(g.s.waits)+len(f.Waits) == 0:
 			f.Next = time.Time{}
-			f.Waits = append(f.Waits, m.parkedFor(g.to[i], &d))
+			f.Waits = append(f.Waits, g.parkedFor(m, g.to[i], &d))
 		}
 	}
 }
@@ -381,10 +403,14 @@ func (g *grouping) death(d *sched.Destination) proto.Wait {
 }
 
 // parkedFor is why a message that is due is not active.
-func (m *manager) parkedFor(to sched.Recipient, d *sched.Destination) proto.Wait {
+func (g *grouping) parkedFor(m *manager, to sched.Recipient, d *sched.Destination) proto.Wait {
 	limit := m.set.sched.ActiveLimit
 	w := proto.Wait{For: proto.WaitParked, Used: uint64(d.Todo + d.Busy), Setting: "its share of qmgr_message_active_limit = " + strconv.Itoa(limit)}
-	l := m.parking.lists[m.machine.Key(to)]
+	key := m.machine.Key(to)
+	l := m.parking.lists[key]
+	if l == nil && m.book.policy != nil {
+		l = m.listLike(key)
+	}
 	if q := m.questions.open[hopName{to.Transport, strings.ToLower(to.NextHop)}]; l == nil && q != nil && q.list.n > 0 {
 		return proto.Wait{For: proto.WaitResolve, Who: to.NextHop} // the policy asks for its mail hosts
 	}
@@ -392,5 +418,11 @@ func (m *manager) parkedFor(to sched.Recipient, d *sched.Destination) proto.Wait
 		return proto.Wait{For: proto.WaitActive, Used: uint64(len(m.active)), Limit: uint64(limit), Setting: "qmgr_message_active_limit"}
 	}
 	w.Limit = uint64(l.n)
+	if bound, rates, until := m.machine.Bound(l.key); bound.Limit != "" {
+		w = proto.Wait{For: proto.WaitLimit, Who: m.boundName(bound), Setting: ratesText(rates), Ahead: uint64(l.n)}
+		if until != 0 {
+			w.Until = g.s.wall(time.Unix(0, int64(until)))
+		}
+	}
 	return w
 }

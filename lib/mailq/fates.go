@@ -20,17 +20,17 @@ type Fates struct {
 
 // fate is what recipients of one group have in common.
 type fate struct {
-	state, transport, nextHop, reply string
-	attempts                         uint64
-	next                             int64
-	wait                             proto.WaitKind
-	who                              string
+	state, transport, nextHop, queue, reply string
+	attempts                                uint64
+	next                                    int64
+	wait                                    proto.WaitKind
+	who                                     string
 }
 
 // Add adds a recipient and returns its group, which is like f. It returns -1 when there
 // are as many groups already as are told of, and whether the group is new.
 func (fs *Fates) Add(to mail.Address, f *proto.Fate) (group int, fresh bool) {
-	k := fate{f.State, f.Transport, strings.ToLower(f.NextHop), f.Reply, f.Attempts, f.Next.Unix(), "", ""}
+	k := fate{f.State, f.Transport, strings.ToLower(f.NextHop), f.Queue + "\x00" + f.Source, f.Reply, f.Attempts, f.Next.Unix(), "", ""}
 	if len(f.Waits) > 0 {
 		k.wait, k.who = f.Waits[0].For, f.Waits[0].Who
 	}

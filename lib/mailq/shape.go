@@ -53,6 +53,23 @@ func (c *Census) Add(a mail.Address, arrival time.Time, n uint64) {
 	row[b] += n
 }
 
+// Class says whether recipients are counted by their virtual queues.
+func (c *Census) Class() bool { return c.ask.Class }
+
+// AddTo counts n recipients in a row of its own name.
+func (c *Census) AddTo(name string, arrival time.Time, n uint64) {
+	row := c.rows[name]
+	if row == nil {
+		row = make([]uint64, len(c.total))
+		c.rows[name] = row
+	}
+	b := c.bucket(arrival)
+	c.total[0] += n
+	c.total[b] += n
+	row[0] += n
+	row[b] += n
+}
+
 // row finds the row of an address's domain. Only a new domain costs memory.
 func (c *Census) row(a mail.Address) []uint64 {
 	domain := "MAILER-DAEMON"

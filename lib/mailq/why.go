@@ -63,7 +63,14 @@ func (y *Why) fate(f *proto.Fate, id string) {
 		line += fmt.Sprintf(" and %d more", more)
 	}
 	if f.Transport != "" {
-		line += fmt.Sprintf(" (by %s to %s)", f.Transport, printable(f.NextHop))
+		line += fmt.Sprintf(" (by %s to %s", f.Transport, printable(f.NextHop))
+		if f.Source != "" {
+			line += " from " + f.Source
+		}
+		line += ")"
+	}
+	if f.Queue != "" {
+		line += ", queue " + f.Queue
 	}
 	fmt.Fprintf(y.w, "  %s\n", line)
 	state := f.State
@@ -180,6 +187,18 @@ func sentence(w *proto.Wait, id string) string {
 		return fmt.Sprintf("waits for a slot of %s: %d of %d in use%s", w.Who, w.Used, w.Limit, setting)
 	case proto.WaitShare:
 		return fmt.Sprintf("waits for a slot: destinations without a recent success have %d of the %d that they may have together%s", w.Used, w.Limit, setting)
+	case proto.WaitQueue:
+		return fmt.Sprintf("waits for a slot of queue %s: %d of %d in use", w.Who, w.Used, w.Limit)
+	case proto.WaitKept:
+		return fmt.Sprintf("waits for a slot of %s that is not kept for other queues: %d of %d in use", w.Who, w.Used, w.Limit)
+	case proto.WaitLimit:
+		s := "waits for " + printable(w.Who) + setting
+		if w.Limit > 0 {
+			s += fmt.Sprintf(": %d of %d connections in use", w.Used, w.Limit)
+		}
+		return s
+	case proto.WaitHours:
+		return "waits for window " + printable(w.Who) + " to open"
 	case proto.WaitTurn:
 		return "waits for its turn"
 	case proto.WaitAgent:
@@ -244,6 +263,8 @@ type whyFate struct {
 	State      string    `json:"state"`
 	Transport  string    `json:"transport,omitempty"`
 	NextHop    string    `json:"nexthop,omitempty"`
+	Class      string    `json:"queue,omitempty"`
+	Source     string    `json:"source,omitempty"`
 	Attempts   uint64    `json:"attempts"`
 	Reply      string    `json:"last_reply,omitempty"`
 	Next       int64     `json:"next_attempt,omitempty"`
@@ -271,7 +292,7 @@ func (j *WhyJSON) Reason(r *proto.Reason) {
 		Expires: unix(r.Expires), Setting: r.ExpiresSetting, Waits: whyWaits(r.Waits, id), Fates: []whyFate{}, More: r.More}
 	for i := range r.Fates {
 		f := &r.Fates[i]
-		out := whyFate{Recipients: f.Recipients, State: f.State, Transport: f.Transport, NextHop: f.NextHop, Attempts: f.Attempts,
+		out := whyFate{Recipients: f.Recipients, State: f.State, Transport: f.Transport, NextHop: f.NextHop, Class: f.Queue, Source: f.Source, Attempts: f.Attempts,
 			Reply: f.Reply, Next: unix(f.Next), Waits: whyWaits(f.Waits, id)}
 		for _, n := range f.Names {
 			out.Addresses = append(out.Addresses, n.External())

@@ -49,6 +49,8 @@ type Fate struct {
 	State      string         // "in hand", "waiting", "deferred", "resting", "failed"
 	Transport  string         // where they go, as far as it is known
 	NextHop    string
+	Queue      string // virtual queue of sched.cf and level, "" without a policy: "bulk, low"
+	Source     string // of sched.cf that it leaves from, or ""
 	Attempts   uint64
 	Reply      string    // the last one
 	Class      string    // last_class of package policy
@@ -69,6 +71,10 @@ const (
 	WaitPace    WaitKind = "pace"        // the pause of the transport
 	WaitSlots   WaitKind = "slots"       // a delivery slot of the transport
 	WaitShare   WaitKind = "share"       // a slot for destinations that proved nothing
+	WaitQueue   WaitKind = "queue"       // a slot of its virtual queue
+	WaitKept    WaitKind = "kept"        // a slot that is not kept for other virtual queues
+	WaitLimit   WaitKind = "limit"       // that a limit of sched.cf has room
+	WaitHours   WaitKind = "hours"       // that a window of sched.cf opens
 	WaitTurn    WaitKind = "turn"        // other mail goes first
 	WaitAgent   WaitKind = "agent"       // the program that delivers
 	WaitResult  WaitKind = "result"      // the agent's, which has it in hand
@@ -115,6 +121,7 @@ func (m *Reason) Append(b []byte) []byte {
 		b = ipc.AppendString(b, f.State)
 		b = ipc.AppendString(b, f.Transport)
 		b = ipc.AppendString(b, f.NextHop)
+		b = ipc.AppendString(ipc.AppendString(b, f.Queue), f.Source)
 		b = ipc.AppendUint(b, f.Attempts)
 		b = ipc.AppendString(b, f.Reply)
 		b = ipc.AppendString(b, f.Class)
@@ -157,6 +164,7 @@ func (m *Reason) Decode(b []byte) error {
 			f.Names = append(f.Names, mail.Address(d.String()))
 		}
 		f.State, f.Transport, f.NextHop = d.String(), d.String(), d.String()
+		f.Queue, f.Source = d.String(), d.String()
 		f.Attempts, f.Reply, f.Class, f.Next = d.Uint(), d.String(), d.String(), d.Time()
 		f.Waits = decodeWaits(&d)
 		m.Fates = append(m.Fates, f)

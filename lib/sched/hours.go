@@ -1,6 +1,10 @@
 package sched
 
-import "postrider/lib/mail"
+import (
+	"strings"
+
+	"postrider/lib/mail"
+)
 
 // Window says when mail may be tried: at is now, until is when that changes, 0 for never.
 // It must answer the same for the same time.
@@ -82,5 +86,14 @@ func (m *Machine) Shut(now Time, t *Terms) (until Time, yes bool) {
 
 // NotOpen is what is said of mail that waits for a window, without an attempt.
 func NotOpen(window string) mail.Status {
-	return mail.Status{Class: mail.Deferred, DSN: "4.0.0", Text: "delivery not scheduled before window \"" + window + "\" opens"}
+	return mail.Status{Class: mail.Deferred, DSN: "4.0.0", Text: notOpen + window + isOpened}
 }
+
+// WindowOf returns the window that a text of NotOpen names.
+func WindowOf(text string) (string, bool) {
+	rest, ok := strings.CutPrefix(text, notOpen)
+	name, found := strings.CutSuffix(rest, isOpened)
+	return name, ok && found
+}
+
+const notOpen, isOpened = "delivery not scheduled before window \"", "\" opens"

@@ -358,3 +358,17 @@ func (h parkHeap) fix(f *flow) {
 		h.swap(c, f.spot)
 	}
 }
+
+// Bound returns the limit that keeps back the mail of a parked list, with its rates and
+// when it frees, 0 when that is not known; the zero LimitKey when none does.
+func (m *Machine) Bound(p Parking) (k LimitKey, rates []Rate, until Time) {
+	f := m.lists[p]
+	if f == nil {
+		return k, nil, 0
+	}
+	l, at := f.terms.tightest(m.now)
+	if l == nil {
+		return k, nil, 0
+	}
+	return LimitKey{l.rule.name, l.key}, l.rule.Rates, at
+}

@@ -41,6 +41,7 @@ type ItemRecipient struct {
 	Original mail.Address
 	Due      time.Time
 	Attempts uint32
+	Queue    string // virtual queue of sched.cf, or ""
 	Status   mail.Status
 }
 

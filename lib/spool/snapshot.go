@@ -384,7 +384,7 @@ func (r *record) item() *Item {
 		for k := range it.Recipients {
 			if _, ok := slices.BinarySearch(g.Recipients, it.Recipients[k].Number); ok {
 				x := &it.Recipients[k]
-				x.Due, x.Attempts, x.Status = g.Due, g.Attempts, g.Status
+				x.Due, x.Attempts, x.Queue, x.Status = g.Due, g.Attempts, g.Queue, g.Status
 			}
 		}
 	}

@@ -35,7 +35,7 @@ func (q *Queue) Whole(it *Item) error {
 		for _, n := range g.Recipients {
 			if int(n) < len(env.Recipients) {
 				r := &env.Recipients[n]
-				all = append(all, ItemRecipient{Number: n, Address: r.Address, Original: r.Original, Due: g.Due, Attempts: g.Attempts, Status: g.Status})
+				all = append(all, ItemRecipient{Number: n, Address: r.Address, Original: r.Original, Due: g.Due, Attempts: g.Attempts, Queue: g.Queue, Status: g.Status})
 			}
 		}
 	}

@@ -29,6 +29,8 @@ type Mail struct {
 	Sum        ledger.Sum
 	Session    int // number of the connection, from 1
 	At         time.Time
+	Client     string // address and port that it came from
+	Helo       string // as the client called itself
 
 	FromParameters string   // of MAIL, such as "SIZE=1 RET=HDRS"
 	RcptParameters []string // for each of Recipients
@@ -269,6 +271,7 @@ type session struct {
 	r      *bufio.Reader
 	w      *bufio.Writer
 
+	helo           string
 	sender         string
 	in             bool // after MAIL
 	recipients     []string
@@ -319,6 +322,7 @@ func (x *session) command(line string) error {
 	b := x.sink.behaviour()
 	switch strings.ToUpper(verb) {
 	case "EHLO":
+		x.helo = rest
 		words := b.Keywords
 		if words == nil {
 			words = []string{"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE"}
@@ -398,7 +402,7 @@ func (x *session) data(b Behaviour) error {
 	if err := x.w.Flush(); err != nil {
 		return err
 	}
-	m := &Mail{Sender: x.sender, Recipients: x.recipients, Session: x.number, FromParameters: x.fromParameters, RcptParameters: x.rcptParameters}
+	m := &Mail{Sender: x.sender, Recipients: x.recipients, Session: x.number, Client: x.conn.RemoteAddr().String(), Helo: x.helo, FromParameters: x.fromParameters, RcptParameters: x.rcptParameters}
 	x.in, x.recipients, x.rcptParameters = false, nil, nil
 	var content bytes.Buffer
 	for {
