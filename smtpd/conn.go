@@ -72,7 +72,9 @@ func (l listening) Accept() (net.Conn, error) {
 			}
 		}
 	})
-	if gone != nil {
+	if errors.Is(gone, os.ErrClosed) {
+		err = net.ErrClosed
+	} else if gone != nil {
 		err = gone
 	}
 	if err != nil {

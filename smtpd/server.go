@@ -159,7 +159,7 @@ func (v *service) Accept() (net.Conn, error) {
 		if err == nil {
 			return newFront(v, conn), nil
 		}
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) {
 			v.gate.leave()
 			return nil, err
 		}
