@@ -195,6 +195,9 @@ func (f *front) mail(arg []byte) reply {
 	if r := f.params.parse(params); r.code != 0 {
 		return r
 	}
+	if f.params.hasPriority && !f.set.governed {
+		return unsupported([]byte("MT-PRIORITY"))
+	}
 	if n := f.set.sizeLimit; n > 0 && f.params.size > n {
 		r := reply{552, "5.3.4", "Message size exceeds fixed limit"}
 		f.refuse("MAIL", r, "")

@@ -90,6 +90,9 @@ type mailParams struct {
 	utf8 bool
 
 	envID, ret string // RFC 3461
+
+	priority    int8 // RFC 6710
+	hasPriority bool
 }
 
 // parse reads the parameters (RFC 5321, 4.1.1.11). The reply is zero when they are good.
@@ -122,6 +125,12 @@ func (m *mailParams) parse(params []byte) reply {
 				return reply{501, "5.5.4", "Bad ENVID parameter syntax"}
 			}
 			m.envID = string(value)
+		case has && fold(key, "MT-PRIORITY"): // RFC 6710
+			n, err := strconv.ParseInt(string(value), 10, 8)
+			if err != nil || n < -9 || n > 9 || m.hasPriority || value[0] == '+' {
+				return reply{501, "5.5.2", "Bad MT-PRIORITY parameter syntax"}
+			}
+			m.priority, m.hasPriority = int8(n), true
 		default:
 			return unsupported(word)
 		}

@@ -7,6 +7,7 @@ import (
 	"postrider/lib/address"
 	"postrider/lib/config"
 	"postrider/lib/maillog"
+	"postrider/lib/proto"
 	"postrider/lib/table"
 )
 
@@ -36,6 +37,7 @@ type settings struct {
 	noVrfy       bool
 	strictPaths  bool // strict_rfc821_envelopes
 	rejectBareLF bool
+	governed     bool // there is a sched.cf
 
 	tls  tlsSettings
 	sasl saslSettings
@@ -79,6 +81,15 @@ func newSettings(cfg *config.Config, open table.Opener, log *maillog.Logger) *se
 		s.ehlo += "\nVRFY"
 	}
 	s.ehloRest = "\nENHANCEDSTATUSCODES\n8BITMIME\nDSN\nSMTPUTF8"
+	if s.governed = governed(open); s.governed {
+		s.ehloRest += "\nMT-PRIORITY" // RFC 6710: a policy decides what it is worth
+	}
 	s.ehloPlain = s.ehlo + s.ehloRest
 	return s
+}
+
+// governed says whether there is a policy (sched.cf).
+func governed(open table.Opener) bool {
+	r, err := open(proto.PolicyFile)
+	return err == nil && r.Size() > 0
 }

@@ -51,6 +51,7 @@ func (s transactions) Mail(from string, _ *smtp.MailOptions) error {
 		Ret:     f.params.ret,
 
 		Listener: f.service.line,
+		Priority: f.params.priority, HasPriority: f.params.hasPriority,
 	}}
 	tx.env.Recipients = tx.first[:0]
 	f.tx = tx
