@@ -136,6 +136,7 @@ install: $(if $(HAVEGO),all man)
 	ln -sf ../sbin/sendmail $(bindir)/mailq
 	ln -sf ../sbin/sendmail $(bindir)/newaliases
 	ln -sf ../sbin/sendmail $(libdir)/sendmail
+	install -m 644 conf/sched.cf.sample $(confdir)/sched.cf.sample
 	for f in main.cf master.cf; do test -e $(confdir)/$$f || install -m 644 conf/$$f $(confdir)/$$f || exit 1; done
 	for f in aliases $(notdir $(wildcard conf/*.sample)); do install -m 644 conf/$$f $(sharedir)/postrider/$$f || exit 1; done
 	test -e $(etcdir)/aliases || install -m 644 conf/aliases $(etcdir)/aliases

@@ -202,3 +202,32 @@ func TestMutations(t *testing.T) {
 		t.Errorf("%d of 1500 were accepted", accepted)
 	}
 }
+
+// TestDocumented: what is shown to operators loads.
+func TestDocumented(t *testing.T) {
+	sample, err := os.ReadFile("../../conf/sched.cf.sample")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../doc/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(text), "```hcl\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	for name, src := range map[string]string{"sched.cf.sample": string(sample), "policy.md": shown} {
+		if _, problems := Read(name, []byte(src), Options{}); len(problems) > 0 || len(src) < 500 {
+			t.Errorf("%v", problems)
+		}
+	}
+	for _, f := range policy.Catalogue {
+		if !strings.Contains(string(text), "| `"+f.Name+"` | "+f.Help+" |") {
+			t.Errorf("doc/policy.md does not have %s as it is", f.Name)
+		}
+	}
+	for name := range functions {
+		if !strings.Contains(string(text), "`"+name) {
+			t.Errorf("doc/policy.md does not have %s", name)
+		}
+	}
+}
