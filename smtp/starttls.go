@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"postrider/lib/mail"
@@ -78,6 +79,8 @@ func (s *session) handshake(t target, h hop, p *policy) (bad mail.Status, ok boo
 			s.st.log.Infof("SSL_connect error to %s: Connection timed out", t.relay())
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			s.st.log.Infof("SSL_connect error to %s: lost connection", t.relay())
+		case errors.As(err, new(syscall.Errno)):
+			s.st.log.Infof("SSL_connect error to %s: %s", t.relay(), systemText(err))
 		default:
 			s.st.log.Infof("SSL_connect error to %s: -1", t.relay())
 			s.st.log.Warnf("TLS library problem: %s", strings.TrimPrefix(err.Error(), "tls: "))
