@@ -10,6 +10,7 @@ import (
 	"postrider/lib/daemon"
 	"postrider/lib/lockdown"
 	"postrider/lib/mail"
+	"postrider/lib/sysexits"
 )
 
 // Main is the program.
@@ -20,6 +21,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	b.submit.Lost = func(err error) { d.Log.Warnf("lost connection with cleanup: %v", err) }
 	b.set.Store(newSettings(d))
 	a := agent.New(agent.Options{
+		End:     func() { os.Exit(sysexits.TempFail) },
 		Program: "bounce", Number: d.Number, Of: d.Of,
 		Limit: func(string) int { return b.set.Load().maxProc },
 		Warnf: d.Log.Warnf,

@@ -9,6 +9,7 @@ import (
 	"postrider/lib/agent"
 	"postrider/lib/daemon"
 	"postrider/lib/mail"
+	"postrider/lib/sysexits"
 )
 
 // Main is the program: the daemon, or, when the daemon starts it so, a helper.
@@ -35,6 +36,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	}
 	configure()
 	a := agent.New(agent.Options{
+		End:     func() { os.Exit(sysexits.TempFail) },
 		Program: "local", Number: d.Number, Of: d.Of,
 		Limit: func(string) int { return l.site.Load().maxProc },
 		Warnf: d.Log.Warnf,

@@ -27,6 +27,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"os"
 	"runtime/debug"
 
 	"postrider/lib/agent"
@@ -35,6 +36,7 @@ import (
 	"postrider/lib/dns"
 	"postrider/lib/lockdown"
 	"postrider/lib/maillog"
+	"postrider/lib/sysexits"
 )
 
 // Main is the program.
@@ -50,6 +52,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	c := &client{}
 	c.env.Store(newEnvironment(d))
 	a := agent.New(agent.Options{
+		End:     func() { os.Exit(sysexits.TempFail) },
 		Program: d.Program, Number: d.Number, Of: d.Of,
 		Limit:   func(service string) int { return c.env.Load().service(service).maxProc },
 		Warnf:   d.Log.Warnf,

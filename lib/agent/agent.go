@@ -41,6 +41,10 @@ type Options struct {
 	Resolve func(ctx context.Context, service, nextHop string) proto.Resolved
 	// Warnf tells the operator of what went wrong inside, one line.
 	Warnf func(format string, args ...any)
+	// End ends the process: what qmgr says can no longer be understood, because a
+	// descriptor was lost for want of room, and only a new process gets a new
+	// connection. nil: nothing does.
+	End func()
 }
 
 // Agent holds the deliveries of one process. Make it with New.
@@ -109,6 +113,9 @@ func (a *Agent) serve(sock *net.UnixConn) {
 		a.mu.Unlock()
 		if current {
 			a.opt.Warnf("lost connection with qmgr: %v", err)
+		}
+		if current && errors.Is(err, ipc.ErrFrame) && a.opt.End != nil {
+			a.opt.End()
 		}
 	}
 	a.mu.Lock()

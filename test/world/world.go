@@ -108,7 +108,11 @@ func (x *Letters) Next() *source.Message {
 	id := fmt.Sprintf("m%d", x.n)
 	var to []string
 	for n := range 1 + x.random.IntN(Recipients) {
-		to = append(to, fmt.Sprintf(kinds[x.random.IntN(len(kinds))], fmt.Sprintf("%s-%d", id, n)))
+		kind, name := kinds[x.random.IntN(len(kinds))], fmt.Sprintf("%s-%d", id, n)
+		if strings.HasSuffix(kind, instance.Domain) {
+			name = fmt.Sprintf("box%d", (x.n*Recipients+n)%300) // as many as there are users
+		}
+		to = append(to, fmt.Sprintf(kind, name))
 	}
 	size := x.Sizes[x.random.IntN(len(x.Sizes))]
 	x.mu.Unlock()
