@@ -6,10 +6,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// machines starts a fresh machine with the package beside it.
+// build is done once for all tests.
+var build sync.Once
+
+// fresh starts a machine with the package beside it.
 func fresh(t *testing.T) *machine {
 	t.Helper()
 	if os.Getenv("POSTRIDER_DEBIAN") == "" {
@@ -26,7 +30,7 @@ func fresh(t *testing.T) *machine {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	must(t, "make", "-s", "-C", top, "deb")
+	build.Do(func() { must(t, "make", "-s", "-C", top, "deb") })
 	m := start(t, base(t, cache))
 	text, err := os.ReadFile(filepath.Join(top, "build", "postrider.deb"))
 	if err != nil {
@@ -102,6 +106,7 @@ func TestFresh(t *testing.T) {
 	})
 
 	t.Run("users", func(t *testing.T) { users(t, m) })
+	t.Run("smtp", func(t *testing.T) { smtp(t, m) })
 
 	t.Run("restart", func(t *testing.T) {
 		m.run("postrider stop")
@@ -182,7 +187,7 @@ func (m *machine) files() []string {
 // dpkg keep, and backups of /etc/passwd.
 func expected(name string) bool {
 	for _, prefix := range []string{"/var/mail/", "/root/Maildir", "/home/", "/var/log/", "/var/cache/", "/var/lib/dpkg/", "/var/lib/apt/", "/var/lib/systemd/",
-		"/etc/cron.d/system", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-", "/etc/alternatives/", "/etc/mail.rc", "/var/spool/cron"} {
+		"/etc/cron.d/system", "/etc/aliases" /* changed since */, "/usr/local/bin/note", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-", "/etc/alternatives/", "/etc/mail.rc", "/var/spool/cron"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}

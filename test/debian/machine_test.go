@@ -154,7 +154,7 @@ func (m *machine) path(name string) string { return filepath.Join(m.root, name) 
 
 // try runs a shell script in the machine, as root.
 func (m *machine) try(script string) (string, error) {
-	cmd := exec.Command("nsenter", "--target", strconv.Itoa(m.pid), "--mount", "--pid", "--net", "--uts", "--ipc", "--root", "/bin/sh", "-c", "cd / 2>/dev/null; "+script)
+	cmd := exec.Command("nsenter", "--target", strconv.Itoa(m.pid), "--mount", "--pid", "--net", "--uts", "--ipc", "--root", "--wd", "/bin/sh", "-c", script)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "HOME=/root", "SHELL=/bin/sh"}
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -2,6 +2,7 @@ package debian
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +10,9 @@ import (
 
 // users tries what users and the administrator let mail do on the machine.
 func users(t *testing.T, m *machine) {
-	m.run("echo 'team: joe, ann' >>/etc/aliases && newaliases")
+	// note says whose it was run as, by the name of the file that it makes.
+	m.write("/usr/local/bin/note", "#!/bin/sh\ncat >/tmp/note.$1.$(id -un)\n", 0o755)
+	m.run("echo 'team: joe, ann' >>/etc/aliases && echo 'prog: \"|/usr/local/bin/note alias\"' >>/etc/aliases && newaliases")
 	n := 0
 	m.await("mail for a new alias arrives", func() bool { // a changed table counts after a moment
 		n++
@@ -22,4 +25,48 @@ func users(t *testing.T, m *machine) {
 		}
 		return false
 	})
+
+	exists := func(name string) bool { _, err := os.Stat(m.path(name)); return err == nil }
+	m.as("joe", "echo x | mail -s 'to a program' prog")
+	m.await("the command of an alias runs as nobody", func() bool { return exists("/tmp/note.alias.nobody") })
+
+	// A user's own file: a command as the user, and the mailbox.
+	m.run(`printf '\\ann\n"|/usr/local/bin/note forward"\n' >/home/ann/.forward && chown ann:ann /home/ann/.forward`)
+	m.as("joe", "echo x | mail -s 'to be forwarded' ann")
+	m.await("the command of a .forward runs as the user", func() bool { return exists("/tmp/note.forward.ann") })
+	m.received("ann", "Subject: to be forwarded")
+
+	// C71, hostile ones: that others may write, that is another's, and one that leads to
+	// what the user may not read.
+	m.run("useradd -m eve && useradd -m bob && useradd -m mal")
+	m.run(`echo '"|/usr/local/bin/note writable"' >/home/eve/.forward && chown eve:eve /home/eve/.forward && chmod 666 /home/eve/.forward`)
+	m.run(`echo '"|/usr/local/bin/note foreign"' >/home/bob/.forward && chown joe:joe /home/bob/.forward`)
+	m.run("ln -s /etc/shadow /home/mal/.forward && chown -h mal:mal /home/mal/.forward")
+	for _, user := range []string{"eve", "bob", "mal"} {
+		m.as("joe", "echo x | mail -s 'for "+user+"' "+user)
+	}
+	m.await("the fate of mail for hostile .forward files", func() bool {
+		log, _ := os.ReadFile(m.path("/var/log/syslog"))
+		for _, user := range []string{"eve", "bob", "mal"} {
+			if !strings.Contains(string(log), "to=<"+user+"@fresh.example.com>") {
+				return false
+			}
+		}
+		return true
+	})
+	if out, _ := m.try("ls /tmp/note.writable.* /tmp/note.foreign.* 2>/dev/null"); out != "" {
+		t.Errorf("a hostile .forward was followed: %s", out)
+	}
+	if out, _ := m.try("grep -rl 'root:' /home/*/Maildir /var/mail 2>/dev/null; mailq | grep root:"); out != "" {
+		t.Errorf("/etc/shadow leaked: %s", out)
+	}
+}
+
+// smtp speaks on standard input and output.
+func smtp(t *testing.T, m *machine) {
+	out := m.as("joe", `printf 'EHLO here\r\nMAIL FROM:<joe>\r\nRCPT TO:<ann>\r\nDATA\r\nSubject: by -bs\r\n\r\nhello\r\n.\r\nQUIT\r\n' | sendmail -bs`)
+	if !strings.HasPrefix(out, "220 fresh.example.com ESMTP") || !strings.Contains(out, "\n221 ") {
+		t.Errorf("sendmail -bs:\n%s", out)
+	}
+	m.received("ann", "Subject: by -bs")
 }
