@@ -4,7 +4,8 @@
 # make bench      the measurements of bench/RESULTS.md, ten minutes (bench-all: everything)
 # make sim        the scheduler and a model of Postfix's under the same load, into bench/SIM.md
 # make figures    a backlog of a million messages, over five simulated days
-# make fault      each file call of the spool and the journal fails in turn, with each error
+# make fault      each file call of the spool and the journal fails in turn, and each call of the programs (root)
+# make kill       10,000 kills at random moments, and one at each call of each program (root)
 # make hostile    what local users can do to the mail, with the times (root)
 # make scale      a million messages, ten thousand black holes: bench/SCALE.md (root)
 # make block      10,000 power cuts on each of ext4, xfs and btrfs: doc/reliability.md (root)
@@ -33,7 +34,7 @@ PROGRAMS = $(notdir $(wildcard cmd/*))
 export CGO_ENABLED = 0
 LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR) -X postrider/lib/config.Prefix=$(PREFIX)
 
-.PHONY: all test bench bench-all sim figures fault hostile scale block soak soak-short recovery demo accounts man install uninstall deb debian clean
+.PHONY: all test bench bench-all sim figures fault kill hostile scale block soak soak-short recovery demo accounts man install uninstall deb debian clean
 
 all:
 	@mkdir -p bin
@@ -74,7 +75,16 @@ figures:
 # Every fault of test/powercut TestEachFault, with six times the runs of the test for each seed: make fault SEEDS=20.
 SEEDS ?= 4
 fault:
-	POSTRIDER_FAULTS=$(SEEDS) go test -count=1 -timeout 2h -run TestEachFault -v ./test/powercut
+	POSTRIDER_FAULTS=$(SEEDS) go test -count=1 -timeout 3h -run TestEachFault -v ./test/powercut
+	POSTRIDER_CALLS_LIMIT=$(LIMIT) go test -count=1 -timeout 24h -run TestEachCallFails -v ./test/calls
+
+# The kills of doc/reliability.md, some hours: make kill KILLS=10000 SEED=n. LIMIT are the seconds that
+# the calls of the programs have here and in make fault; there are 16,000 ways to fail and 4,000 to be killed.
+KILLS ?= 10000
+LIMIT ?= 36000
+kill:
+	POSTRIDER_KILL_CYCLES=$(KILLS) $(if $(SEED),POSTRIDER_KILL_SEED=$(SEED)) go test -count=1 -timeout 24h -run TestRandomKills -v ./test/kill
+	POSTRIDER_CALLS_LIMIT=$(LIMIT) go test -count=1 -timeout 24h -run TestKilledAtEachCall -v ./test/calls
 
 # The comparison of doc/reliability.md, about six minutes: as root, on a machine with nothing else to do; ATTACKS=loops,deaf for some.
 hostile:

@@ -17,9 +17,8 @@ import (
 // is synced before the SWAP entry is logged, the old files are given back when
 // that is durable and nobody works on a message of theirs.
 const (
-	compactEvery = time.Minute
-	thinPart     = 4  // less than one part of so many lives
-	worthWhile   = 75 // when as many bytes live in percent of all that is kept, thicker files are left alone
+	thinPart   = 4  // less than one part of so many lives
+	worthWhile = 75 // when as many bytes live in percent of all that is kept, thicker files are left alone
 )
 
 // thinFile is a file that is to be copied.

@@ -2,6 +2,10 @@
 
 package spool
 
+import "time"
+
+const compactEvery = 500 * time.Millisecond
+
 // With these, programs that a test builds seal, free and compact files and make
 // checkpoints within seconds.
 const (

@@ -3,6 +3,7 @@ package block
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
@@ -143,6 +144,11 @@ func (w *world) recorded(seed uint64, long time.Duration) (*history, *recording)
 	w.Start()
 	w.work(h, seed, long)
 	d.record(false)
+	stores := 0 // numbers of store files are never used again
+	for name := range w.Files("store") {
+		n, _ := strconv.Atoi(filepath.Base(name))
+		stores = max(stores, n)
+	}
 	w.Kill()
 	d.unmount()
 	r := newRecording(start, d.log)
@@ -153,7 +159,11 @@ func (w *world) recorded(seed uint64, long time.Duration) (*history, *recording)
 	if len(h.verbs) < 8 || len(h.found) < 100 {
 		w.t.Fatalf("too little to judge: %d commands, %d deliveries", len(h.verbs), len(h.found))
 	}
-	w.t.Logf("recorded %v: %d messages, %d deliveries and reports, %d commands; %d writes of %.1f MiB, %d flushes",
-		long, len(h.sent), len(h.found), len(h.verbs), len(r.log)-len(r.flushes)+1, float64(bytes)/(1<<20), len(r.flushes)-1)
+	refused := 0
+	for _, s := range h.sent {
+		refused += min(len(s.refused), 1)
+	}
+	w.t.Logf("recorded %v: %d messages, %d of them refused, %d deliveries and reports, %d commands, %d compactions; %d writes of %.1f MiB, %d flushes",
+		long, len(h.sent), refused, len(h.found), len(h.verbs), stores, len(r.log)-len(r.flushes)+1, float64(bytes)/(1<<20), len(r.flushes)-1)
 	return h, r
 }

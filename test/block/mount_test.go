@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"postrider/test/supervisor"
 )
 
 // diskSize is the least that mkfs.xfs takes, and a bit.
@@ -26,6 +28,7 @@ const inNamespace = "POSTRIDER_BLOCK_NAMESPACE"
 // for themselves: with their end, whatever its cause, the mounts and the loop devices
 // are gone. The thread that leaves the old one becomes the new program.
 func TestMain(m *testing.M) {
+	supervisor.Main()
 	if pid := os.Getenv(watching); pid != "" {
 		watch(pid)
 		os.Exit(0)

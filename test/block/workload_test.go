@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,10 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"postrider/test/instance"
 	"postrider/test/ledger"
 	"postrider/test/sink"
 	"postrider/test/source"
+	"postrider/test/supervisor"
 )
 
 // world is a system whose queue and mailboxes are on a disk, and all that is outside.
@@ -59,7 +64,25 @@ func newWorld(t testing.TB, d *disk) *world {
 		"journal_inline_limit = 40000", "queue_minfree = 1000000", "smtpd_client_connection_count_limit = 0",
 		fmt.Sprintf("default_process_limit = %d", inHand))
 	d.carry(w.Instance)
+	w.refuse()
 	return w
+}
+
+// refuse makes a sync of the journal fail now and then, so that senders get 451 after the
+// final dot for what may well be on the disk.
+func (w *world) refuse() {
+	var syncs atomic.Int64
+	s := supervisor.New(w.t, func(c supervisor.Call) (a supervisor.Answer) {
+		if c.Op == "sync" && c.Program == "cleanup" && strings.Contains(c.Path, "/queue/incoming/") && syncs.Add(1)%12 == 0 {
+			a.Err = unix.EIO
+		}
+		return a
+	})
+	w.Wrap = func(cmd *exec.Cmd) {
+		if filepath.Base(cmd.Path) == "master" {
+			s.Wrap(cmd)
+		}
+	}
 }
 
 // create mounts the disk for the first time.

@@ -21,7 +21,7 @@ const (
 )
 
 // systems are how many work at once.
-const systems = 3
+const systems = 2
 
 func number(t *testing.T, name string, otherwise int) int {
 	t.Helper()

@@ -33,6 +33,8 @@ type rig struct {
 	plan   *plan        // nil: nothing happens
 	cycle  int
 
+	acting sync.WaitGroup // what the plan does now
+
 	said string // what is tried now
 }
 
@@ -105,7 +107,8 @@ func (r *rig) decide(c supervisor.Call) supervisor.Answer {
 	p.met = true
 	a := p.answer
 	if p.do != nil {
-		a.Do = func() { p.do(c) }
+		r.acting.Add(1)
+		a.Do = func() { defer r.acting.Done(); p.do(c) }
 	}
 	return a
 }
@@ -234,6 +237,7 @@ func (r *rig) turn(p *plan, duplicates int) (met bool, err error) {
 	r.work()
 	late.Stop()
 	met = r.disarm()
+	r.acting.Wait()
 	r.up()
 	v := r.drain()
 	if took := time.Since(begun); took > 40*time.Second {

@@ -2,11 +2,11 @@ package kill
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,62 +52,83 @@ func number(t *testing.T, name string, otherwise int64) int64 {
 	return n
 }
 
+// systems are how many are killed at once.
+const systems = 2
+
 // Any process, or all, killed at random moments under load: everything that got 250 is
-// delivered or bounced, bit for bit, and duplicates stay within what the victim allows.
+// delivered or bounced, bit for bit, and duplicates stay within what the victims allow.
+// Several kills come before the system is left alone, drained and judged.
 func TestRandomKills(t *testing.T) {
-	t.Parallel()
 	seed := number(t, envSeed, time.Now().UnixNano()%1_000_000)
-	cycles := int(number(t, envCycles, 10))
-	t.Logf("%s=%d %s=%d", envSeed, seed, envCycles, cycles)
+	kills := int(number(t, envCycles, 10))
+	t.Logf("%s=%d %s=%d", envSeed, seed, envCycles, kills)
+	for n := range int64(systems) {
+		t.Run(strconv.FormatInt(n, 10), func(t *testing.T) {
+			t.Parallel()
+			killed(t, seed+n, (kills+systems-1)/systems)
+		})
+	}
+}
+
+// killed is the life of one system.
+func killed(t *testing.T, seed int64, kills int) {
 	random := rand.New(rand.NewPCG(uint64(seed), 1))
 	w := world.New(t)
 	w.Start()
 	x := world.NewLetters(uint64(seed))
-	before := ledger.Verdict{}
-	for cycle := range cycles {
-		victim := victims[cycle%len(victims)]
-		if cycle >= len(victims) {
-			victim = victims[random.IntN(len(victims))]
-		}
+	before, counts := ledger.Verdict{}, map[string]int{}
+	for done := 0; done < kills; {
 		ctx, stop := context.WithCancel(context.Background())
 		var load sync.WaitGroup
-		var acked atomic.Int64
-		load.Go(func() { acked.Store(int64(source.Load(ctx, w.Addr, 6, &w.Ledger, x.Next))) })
+		load.Go(func() { source.Load(ctx, w.Addr, 6, &w.Ledger, x.Next) })
 		load.Go(func() { w.Submit(ctx, x.Next) })
-		w.Sent(x, 10+random.IntN(80))
-		time.Sleep(time.Duration(random.IntN(20000)) * time.Microsecond) // the moment is the test's subject
-		switch victim.name {
-		case all:
-			w.Kill()
-			w.Start()
-		case "master": // the others finish what they have, and the next master waits for them
-			w.KillMaster()
-			w.Start()
-		default:
-			w.KillOne(victim.name)
+		var who []string
+		allowed := 0
+		for n := min(1+random.IntN(4), kills-done); n > 0; n-- {
+			victim := victims[done%len(victims)]
+			if done >= len(victims) {
+				victim = victims[random.IntN(len(victims))]
+			}
+			w.Sent(x, 10+random.IntN(40))
+			time.Sleep(time.Duration(random.IntN(20000)) * time.Microsecond) // the moment is the test's subject
+			switch victim.name {
+			case all:
+				w.Kill()
+				w.Start()
+			case "master": // the others finish what they have, and the next master waits for them
+				w.KillMaster()
+				w.Start()
+			default:
+				w.KillOne(victim.name)
+			}
+			who, allowed = append(who, victim.name), allowed+victim.duplicates
+			counts[victim.name]++
+			done++
 		}
 		w.Sent(x, random.IntN(20))
 		stop()
 		load.Wait()
 		v := w.Drain()
-		t.Logf("cycle %d: killed %s after %d acknowledged: %s", cycle, victim.name, acked.Load(), v)
+		where := fmt.Sprintf("seed %d, kill %d: killed %v", seed, done, who)
+		t.Logf("%s: %s", where, v)
 		if err := v.Err(); err != nil {
-			t.Fatalf("cycle %d, killed %s, seed %d: %v", cycle, victim.name, seed, err)
+			t.Fatalf("%s: %v", where, err)
 		}
-		if n := len(v.Duplicates) - len(before.Duplicates); n > victim.duplicates {
-			t.Errorf("cycle %d, killed %s, seed %d: %d duplicates, at most %d allowed: %v", cycle, victim.name, seed, n, victim.duplicates, v.Duplicates)
+		if n := len(v.Duplicates) - len(before.Duplicates); n > allowed {
+			t.Errorf("%s: %d duplicates, at most %d allowed: %v", where, n, allowed, v.Duplicates)
 		}
 		if len(v.Both) > 0 {
-			t.Errorf("cycle %d, killed %s, seed %d: delivered and bounced: %v", cycle, victim.name, seed, v.Both)
+			t.Errorf("%s: delivered and bounced: %v", where, v.Both)
 		}
 		if v.Acked == before.Acked {
-			t.Errorf("cycle %d: nothing was acknowledged", cycle)
+			t.Errorf("%s: nothing was acknowledged", where)
 		}
 		if f := w.Files("corrupt"); len(f) > 0 {
-			t.Fatalf("cycle %d, killed %s, seed %d: in corrupt/: %v", cycle, victim.name, seed, f)
+			t.Fatalf("%s: in corrupt/: %v", where, f)
 		}
 		before = v
 	}
+	t.Logf("killed: %v; %s", counts, before)
 	if err := w.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
