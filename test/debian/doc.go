@@ -3,7 +3,7 @@
 // aliases and .forward files; and removes it again.
 //
 // The root is made by debootstrap, with the packages that the tests install laid into
-// it, and kept as a tar file under build/cache. Each run unpacks it anew and enters it in
+// it, and kept as a tar file under /var/cache/postrider-test. Each run unpacks it anew and enters it in
 // namespaces of its own (mounts, processes, network, host name): nothing in it can reach
 // the machine that the test runs on, or the network.
 //
