@@ -210,8 +210,8 @@ func (m *manager) unready(msg *message, n uint32, status *mail.Status) bool {
 	switch status {
 	case factsMissing: // its next pass waits for them
 		msg.rcpts[n].state, msg.rcpts[n].due = deferred, m.now()
-	case &sourceless:
-		m.postpone(msg, n, m.now().Add(time.Minute), sourceless)
+	case &sourceless, &noMaildir:
+		m.postpone(msg, n, m.now().Add(time.Minute), *status)
 		msg.rcpts[n].mayFail = true
 	default:
 		return false
@@ -230,8 +230,7 @@ func (m *manager) divert(r *policy.Route, to *sched.Recipient) *mail.Status {
 		st := r.Status
 		return &st
 	case policy.RouteMaildir:
-		to.Transport, to.NextHop, to.User = maildirService, r.Path, ""
-		return nil
+		return &noMaildir
 	}
 	to.Transport, to.NextHop, to.User = r.Transport, hopsOf(r), ""
 	if to.Transport == "" {
@@ -242,9 +241,9 @@ func (m *manager) divert(r *policy.Route, to *sched.Recipient) *mail.Status {
 	return nil
 }
 
-// maildirService is the line of master.cf that writes the maildirs of routes: a next hop
-// of local that begins with a slash.
-const maildirService = "local"
+// noMaildir is the status of mail for a maildir of a route, which nobody writes yet: it
+// waits, and is looked at each minute.
+var noMaildir = mail.Status{Class: mail.Deferred, DSN: "4.3.5", Text: "the maildir of its route in sched.cf cannot be written by this version"}
 
 // hopsOf writes the hops of a route as smtp and lmtp read a next hop.
 func hopsOf(r *policy.Route) string {

@@ -45,7 +45,7 @@ type State struct {
 	Since   time.Time // when qmgr took it over; its age counts from here
 	Done    Set       // recipients that are finished, whatever became of them; grows while the message is open
 	Groups  []Group   // every other recipient, once, in no certain order
-	Notices uint32    // delay notices sent
+	Notices uint32    // age in seconds up to which all delay notices were sent; 0: none
 	Dest    uint64    // hash of the destination of the earliest group; a filter
 	Expired bool      // the operator forced it to expire
 	Requeue bool      // the operator wants it queued again from the start
