@@ -138,7 +138,6 @@ func (m *manager) reload() {
 		both := maps.Clone(known)
 		maps.Copy(both, set.sched.Transports)
 		m.configure(both) // before mail is led by it
-		m.recount()
 	}
 	if rerouted { // before transports that are gone suspend what may go another way now
 		m.reroute()

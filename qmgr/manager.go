@@ -43,12 +43,11 @@ type manager struct {
 	state   *stateFiles // nil: what the scheduler learns is forgotten at the end
 	noted   noted       // what of it is on disk
 
-	plans  []*sched.Schedule // its
-	terms  termsOf
-	quotas quotas
-	seen   seen // what data_directory knows of the spool
-	set    settings
-	route  *address.Resolver
+	plans []*sched.Schedule // its
+	terms termsOf
+	seen  seen // what data_directory knows of the spool
+	set   settings
+	route *address.Resolver
 
 	active    map[sched.MsgID]*message
 	byRef     map[slot.Ref]*message

@@ -22,6 +22,13 @@
 // round robin. What cannot start stands in no ring, so nothing polls: the event
 // that frees it (a result, a timer, an operator) puts it back.
 //
+// Between the two stand virtual queues (queue.go): mail of one class and level in a
+// transport is a tier, and a tier has rings of its own. Whose turn it is among tiers is
+// decided by level, age, share and weight. What a destination has of a tier is a bin, and
+// what of that is under the same limits a flow (flow.go): it waits and is parked by
+// itself. The window is the destination's, for all its bins. Without a policy there is
+// one tier in each transport, one bin of a destination that has mail, and one flow.
+//
 // # Small mail and large
 //
 // A plain ring lets a message for a thousand destinations put a thousand turns
@@ -83,10 +90,17 @@
 // What rests stands in no ring and has a timer; no attempt is used up, a flush
 // changes nothing, and a destination at rest is not forgotten.
 //
+// # Limits and windows
+//
+// A limit (limit.go) bounds all mail that shares its key, whatever its destinations: by
+// rates and by deliveries at once. What it has no room for stands in its list and in no
+// ring; as much as it has room for goes back when that frees. Mail whose window (hours.go)
+// is shut is given back with Postpone.
+//
 // # A restart
 //
-// Snapshot and Restore carry windows, ranks, deaths and rests over a restart,
-// with the time that is left of each.
+// Snapshot and Restore carry windows, ranks, deaths, rests and what limits remember over a
+// restart, with the time that is left of each.
 //
 // # Admission
 //
