@@ -62,7 +62,7 @@ func limits(p config.Param) string {
 		}
 	}
 	if def := defaultOf(p); len(def) > 50 {
-		s += "; by default " + def
+		s += "; by default " + divisible(def)
 	}
 	if p.Words != nil {
 		s += " of: " + strings.Join(p.Words, ", ")
@@ -91,6 +91,21 @@ func defaultOf(p config.Param) string {
 		return "empty"
 	}
 	return plain(p.Default)
+}
+
+// divisible lets a long word be divided over lines, without a hyphen.
+func divisible(s string) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n++; r == ' ' {
+			n = 0
+		} else if n%40 == 0 {
+			b.WriteRune('\u200b')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // plain takes the marks of package manual out of a text.

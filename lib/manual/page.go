@@ -152,6 +152,8 @@ func escape(s string) string {
 			}
 		case r == '\\':
 			b.WriteString("\\e")
+		case r == '\u200b': // where a long word may be divided
+			b.WriteString("\\:")
 		case r == '-':
 			b.WriteString("\\-")
 		case r == '^':
