@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -156,4 +157,46 @@ func (s *transcript) schedule(out *strings.Builder, what string, args []string) 
 		}
 	}
 	return nil
+}
+
+// TestHigherBehindMany holds that a message of a higher level which comes behind a great
+// many of a lower one, for the same destination, is neither parked nor kept waiting: it is
+// the next that starts.
+func TestHigherBehindMany(t *testing.T) {
+	const many = 200_000
+	m := New(Config{ActiveLimit: 20000, Transports: map[string]Transport{"smtp": stock()},
+		Queues: map[string]Queue{DefaultQueue: {Weight: 1}, "bulk": {Weight: 1}}, Aging: time.Hour})
+	low := &Terms{Queue: "bulk", Level: Low}
+	parked := 0
+	for i := range many {
+		r := Recipient{Transport: "smtp", NextHop: "one.example", Terms: low}
+		if m.Full(r) {
+			m.Park(0, m.Parking(r), r)
+			parked++
+			continue
+		}
+		m.Admit(0, Message{ID: MsgID(i + 1), Recipients: []Recipient{r}})
+	}
+	if parked < many/2 {
+		t.Fatalf("only %d are parked", parked)
+	}
+	var hand []EntryID
+	for a, ok := m.Next(); ok; a, ok = m.Next() {
+		hand = append(hand, a.Entry)
+	}
+	high := Recipient{Transport: "smtp", NextHop: "one.example"}
+	if m.Full(high) {
+		t.Fatal("a message of a higher level is parked")
+	}
+	m.Admit(0, Message{ID: many + 1, Recipients: []Recipient{high}})
+	m.Result(0, hand[0], HopResult{OK: true})
+	for a, ok := m.Next(); ok; a, ok = m.Next() {
+		if a.Kind == Deliver {
+			if a.Msg != many+1 {
+				t.Fatalf("m%d starts before it", a.Msg)
+			}
+			return
+		}
+	}
+	t.Fatal("nothing starts")
 }
