@@ -72,10 +72,8 @@ func (l listening) Accept() (net.Conn, error) {
 			}
 		}
 	})
-	if errors.Is(gone, os.ErrClosed) {
-		err = net.ErrClosed
-	} else if gone != nil {
-		err = gone
+	if gone != nil {
+		err = net.ErrClosed // which a file calls otherwise; it has no deadline
 	}
 	if err != nil {
 		return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: err}
