@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // String gives an expression of a policy without its tables, for messages; see Show.
@@ -27,7 +28,7 @@ func (p *Policy) show(e Expr, i uint16) string {
 	n := &e[i]
 	arg := func(k int) string { return p.show(e, n.Args[k]) }
 	nested := func(k int) string {
-		if op := e[n.Args[k]].Op; op == OpOr && n.Op != OpOr || op == OpAnd && n.Op != OpAnd {
+		if op := e[n.Args[k]].Op; op == OpOr && n.Op != OpOr || op == OpAnd && n.Op != OpAnd || op == OpChoose {
 			return "(" + arg(k) + ")"
 		}
 		return arg(k)
@@ -43,6 +44,9 @@ func (p *Policy) show(e Expr, i uint16) string {
 			return "?"
 		}
 		return strconv.Quote(list(p)[n.Num])
+	}
+	if s := p.showBound(e, n); s != "" {
+		return s
 	}
 	if op := infix[n.Op]; op != "" {
 		return nested(0) + " " + op + " " + nested(1)
@@ -86,4 +90,26 @@ func (p *Policy) show(e Expr, i uint16) string {
 		return nested(0) + " ? " + arg(1) + " : " + arg(2)
 	}
 	return fmt.Sprintf("op%d", n.Op)
+}
+
+// showBound shows a number fact beside a constant as it is written: the fact first, a time
+// with its unit. "" when n is nothing of the kind.
+func (p *Policy) showBound(e Expr, n *Node) string {
+	ops := map[Op][2]string{OpEqual: {"==", "=="}, OpUnequal: {"!=", "!="}, OpLess: {"<", ">"}, OpAtMost: {"<=", ">="}}[n.Op]
+	if ops[0] == "" {
+		return ""
+	}
+	fact, num, op := &e[n.Args[0]], &e[n.Args[1]], ops[0]
+	if fact.Op == OpNum {
+		fact, num, op = num, fact, ops[1]
+	}
+	info := Fact(fact.Num).info()
+	if fact.Op != OpCount || num.Op != OpNum || info == nil {
+		return ""
+	}
+	value := strconv.FormatInt(num.Num, 10)
+	if info.Fact == Age {
+		value = strconv.Quote(Span(time.Duration(num.Num)))
+	}
+	return info.Name + " " + op + " " + value
 }

@@ -216,6 +216,10 @@ func (c *compiler) literal(v cty.Value, near *policy.FactInfo, at hcl.Range) (va
 			return value{}, false
 		}
 		if near != nil && near.Fact == policy.Age {
+			if n > 1e9 || n < -1e9 {
+				c.errorf(at, "no age is %d seconds", n)
+				return value{}, false
+			}
 			n *= 1e9
 		}
 		return c.step(policy.OpNum, n, "", policy.Number)
