@@ -1,11 +1,6 @@
 package sched
 
-import (
-	"cmp"
-	"slices"
-
-	"postrider/lib/mail"
-)
+import "postrider/lib/mail"
 
 // Stats counts what is in memory.
 type Stats struct {
@@ -37,21 +32,6 @@ type Destination struct {
 	// Where UnprovenShare limits: whether it is proven, and if not, whether it
 	// failed lately.
 	Proven, Failing bool
-}
-
-// Destinations lists every destination that has mail or is remembered, sorted
-// by transport and name.
-func (m *Machine) Destinations() []Destination {
-	var all []Destination
-	for _, t := range m.transports {
-		for _, d := range t.dests {
-			all = append(all, m.describe(d))
-		}
-	}
-	slices.SortFunc(all, func(a, b Destination) int {
-		return cmp.Or(cmp.Compare(a.Transport, b.Transport), cmp.Compare(a.Name, b.Name))
-	})
-	return all
 }
 
 // Destination returns what is known of the destination of r, or false when that
