@@ -353,28 +353,16 @@ func (r *dropReader) parse(name string, f *os.File, st stamp) (*message, maillog
 	if err != nil {
 		return nil, none, err
 	}
-	now := r.s.now()
-	set := r.s.settings.Load()
-	env := &mail.Envelope{
-		ID: r.s.ids.Next(now), Sender: set.rewrite(sub.Sender), Arrival: sub.Time, Origin: mail.FromMaildrop,
-		Client: mail.Client{UID: st.uid}, Body: sub.Body, EnvID: sub.EnvID, Ret: sub.Ret,
-		Replaces: mail.Replaces{Maildrop: name},
-	}
-	if env.Arrival.IsZero() || env.Arrival.After(now) {
-		env.Arrival = now
-	}
-	for _, a := range sub.Recipients {
-		rcpt := mail.Recipient{Address: set.rewrite(a), Notify: sub.Notify}
-		if rcpt.Address != a {
-			rcpt.Original = a
+	m := r.s.submitted(sub, st.uid, mail.Replaces{Maildrop: name})
+	env, limit, size := m.env, m.set.sizeLimit, int64(0)
+	err = copyContent(m, func() ([]byte, error) {
+		p, err := in.Next()
+		if size += int64(len(p)); err == nil && limit > 0 && size > 2*limit {
+			err = fmt.Errorf("content over message_size_limit: %w", maildrop.ErrLimit)
 		}
-		env.Recipients = append(env.Recipients, rcpt)
-	}
-	m := r.s.newMessage(env, true)
-	m.fullName = sub.FullName
-	m.write(fmt.Appendf(nil, "Received: by %s (%s, from userid %d)\r\n\tid %s; %s\r\n",
-		set.myhostname, set.mailName, st.uid, env.ID, header.Date(now)))
-	if err := copyContent(m, in, set.sizeLimit); err != nil {
+		return p, err
+	})
+	if err != nil {
 		m.abort()
 		return nil, none, err
 	}
@@ -390,22 +378,44 @@ func (r *dropReader) parse(name string, f *os.File, st stamp) (*message, maillog
 	return m, maillog.Pickup{Queue: env.ID, UID: st.uid, From: sub.Sender}, nil
 }
 
+// submitted begins the message that a user of the machine submits; its content follows.
+func (s *service) submitted(sub *maildrop.Submission, uid uint32, replaces mail.Replaces) *message {
+	now := s.now()
+	set := s.settings.Load()
+	env := &mail.Envelope{
+		ID: s.ids.Next(now), Sender: set.rewrite(sub.Sender), Arrival: sub.Time, Origin: mail.FromMaildrop,
+		Client: mail.Client{UID: uid}, Body: sub.Body, EnvID: sub.EnvID, Ret: sub.Ret,
+		Replaces: replaces,
+	}
+	if env.Arrival.IsZero() || env.Arrival.After(now) {
+		env.Arrival = now
+	}
+	for _, a := range sub.Recipients {
+		rcpt := mail.Recipient{Address: set.rewrite(a), Notify: sub.Notify}
+		if rcpt.Address != a {
+			rcpt.Original = a
+		}
+		env.Recipients = append(env.Recipients, rcpt)
+	}
+	m := s.newMessage(env, true)
+	m.fullName = sub.FullName
+	m.write(fmt.Appendf(nil, "Received: by %s (%s, from userid %d)\r\n\tid %s; %s\r\n",
+		set.myhostname, set.mailName, uid, env.ID, header.Date(now)))
+	return m
+}
+
 // copyContent writes the content, with every line ended by CRLF, to its end.
-func copyContent(m *message, in *maildrop.Reader, limit int64) error {
+func copyContent(m *message, next func() ([]byte, error)) error {
 	var lines crlf
 	var buf []byte
-	var size int64
 	for m.err == nil {
-		p, err := in.Next()
+		p, err := next()
 		if err == io.EOF {
 			m.write(lines.end(buf[:0]))
 			return nil
 		}
 		if err != nil {
 			return err
-		}
-		if size += int64(len(p)); limit > 0 && size > 2*limit {
-			return fmt.Errorf("content over message_size_limit: %w", maildrop.ErrLimit)
 		}
 		buf = lines.append(buf[:0], p)
 		m.write(buf)

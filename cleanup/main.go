@@ -14,6 +14,7 @@ import (
 	"postrider/lib/disk"
 	"postrider/lib/journal"
 	"postrider/lib/lockdown"
+	"postrider/lib/maildrop"
 	"postrider/lib/table"
 )
 
@@ -68,6 +69,10 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	if l := d.Listeners()["public/pickup"]; l != nil {
 		go drop.listen(l)
 	}
+	direct := newReceiver(s, drop.log, func() string { b, _ := d.File("/etc/passwd"); return string(b) })
+	if l := d.Listeners()[maildrop.Socket]; l != nil {
+		go direct.listen(l)
+	}
 
 	select {
 	case <-d.Stopping():
@@ -77,6 +82,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	// Whoever still submits may finish: the end of their connections is ours.
 	stopDrop()
 	<-dropDone
+	direct.stop()
 	grace, cancel := context.WithTimeout(ctx, d.Grace())
 	defer cancel()
 	s.waitClients(grace)
@@ -109,6 +115,8 @@ func (s *service) configure(cfg *config.Config, open table.Opener) {
 		rewrite:     r.Rewrite,
 		mapper:      mapper,
 		capture:     wanted,
+		submitters:  cfg.List("authorized_submit_users"),
+		owner:       cfg.String("mail_owner"),
 	})
 }
 

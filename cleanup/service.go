@@ -33,6 +33,8 @@ type settings struct {
 	rewrite               func(mail.Address) mail.Address
 	mapper                *address.Mapper // nil: addresses stay as they are
 	capture               *capture        // nil: no policy asks for anything
+	submitters            []string        // authorized_submit_users
+	owner                 string          // mail_owner
 }
 
 // service is what all parts of the program share.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"postrider/lib/config"
+	"postrider/lib/maildrop"
 	"postrider/lib/proto"
 	"postrider/lib/table"
 	"postrider/lib/tlsconf"
@@ -38,7 +39,7 @@ var resolver = []string{"/etc/resolv.conf", "/etc/hosts"}
 var programs = []program{
 	{name: "cleanup", account: func(a *accounts) account { return a.msg },
 		groups:  func(a *accounts) []uint32 { return []uint32{a.postdrop} }, // submissions belong to it
-		inQueue: true, writer: true, notes: true, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_", "authorized_"}},
+		inQueue: true, writer: true, notes: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_", "authorized_"}},
 	{name: "qmgr", account: func(a *accounts) account { return a.owner },
 		inQueue: true, writer: true, notes: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_"}},
 	{name: "bounce", account: func(a *accounts) account { return a.bounce }, writer: true, notAny: true, named: []string{"bounce_template_file"}},
@@ -187,7 +188,8 @@ func newPlan(c *config.Config) (*plan, error) {
 	}
 	p.listens = append(p.listens,
 		listen{name: proto.OperatorSocket, program: "qmgr", path: filepath.Join(c.String("queue_directory"), "public/qmgr")},
-		listen{name: "public/pickup", program: "cleanup", path: filepath.Join(c.String("queue_directory"), "public/pickup")})
+		listen{name: "public/pickup", program: "cleanup", path: filepath.Join(c.String("queue_directory"), "public/pickup")},
+		listen{name: maildrop.Socket, program: "cleanup", path: filepath.Join(c.String("queue_directory"), maildrop.Socket)})
 	for i := range programs {
 		pr := &programs[i]
 		if !used[pr.name] {

@@ -6,6 +6,9 @@
 // them before anything else. It is linked statically, from the standard library,
 // x/sys and a few small packages of ours.
 //
+// Where set-gid has no effect (no_new_privs) cleanup takes the message at a socket; see
+// hand.go.
+//
 // A submission is safe when postdrop exits 0: the file is written under a temporary
 // name, synced, renamed and synced again.
 package postdrop

@@ -35,6 +35,9 @@ func (e *env) drop(in io.Reader, limit int64) (string, error) {
 	s.UID, s.Time = uint32(e.uid), e.now()
 
 	f, err := e.create()
+	if errors.Is(err, fs.ErrPermission) { // set-gid has no effect here
+		return e.hand(s, r, limit)
+	}
 	if err != nil {
 		return "", fail(sysexits.TempFail, "cannot create a file in %s: %v", maildrop.Dir, err)
 	}
@@ -46,24 +49,8 @@ func (e *env) drop(in io.Reader, limit int64) (string, error) {
 		}
 		e.onSignal("")
 	}()
-	w := maildrop.NewWriter(f, s)
-	for size := int64(0); ; {
-		p, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return "", inputError(err)
-		}
-		if size += int64(len(p)); limit > 0 && size > limit {
-			return "", fail(sysexits.Unavailable, "message file too big")
-		}
-		if _, err := w.Write(p); err != nil {
-			return "", writeError(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		return "", writeError(err)
+	if err := copyMessage(f, s, r, limit); err != nil {
+		return "", err
 	}
 	if err := f.Sync(); err != nil {
 		return "", writeError(err)
@@ -80,6 +67,30 @@ func (e *env) drop(in io.Reader, limit int64) (string, error) {
 		return "", writeError(err)
 	}
 	return name, nil
+}
+
+// copyMessage writes s and the rest of r to w.
+func copyMessage(to io.Writer, s *maildrop.Submission, r *maildrop.Reader, limit int64) error {
+	w := maildrop.NewWriter(to, s)
+	for size := int64(0); ; {
+		p, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return inputError(err)
+		}
+		if size += int64(len(p)); limit > 0 && size > limit {
+			return fail(sysexits.Unavailable, "message file too big")
+		}
+		if _, err := w.Write(p); err != nil {
+			return writeError(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return writeError(err)
+	}
+	return nil
 }
 
 // create makes the temporary file. When the system is taken down the reader of

@@ -378,7 +378,7 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	allowed := map[string]bool{"golang.org/x/sys/unix 0": true, "postrider/lib/mail 0": true, "postrider/lib/maildrop 0": true,
-		"postrider/lib/getopt 0": true, "postrider/lib/config 0": true, "postrider/lib/sysexits 0": true, "postrider/postdrop 0": true, "postrider/cmd/postdrop 0": true}
+		"postrider/lib/getopt 0": true, "postrider/lib/config 0": true, "postrider/lib/sysexits 0": true, "postrider/lib/manual 0": true, "postrider/postdrop 0": true, "postrider/cmd/postdrop 0": true}
 	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		if !allowed[line] {
 			t.Errorf("linked in: %s", line)

@@ -2,9 +2,8 @@ package qmgr
 
 import (
 	"os"
-	"strconv"
-	"strings"
 
+	"postrider/lib/config"
 	"postrider/lib/ipc"
 )
 
@@ -21,33 +20,10 @@ func (m *manager) mayFlush(p ipc.Peer) bool {
 	return mayChange(p) || m.listed(ask(m, func() []string { return m.set.authFlush }), p.UID)
 }
 
-// listed looks a user up in a list of user names, static:anyone and !user; the
-// first that fits decides.
+// listed looks a user up in a list of users, with the passwd file that master granted.
 func (m *manager) listed(list []string, uid uint32) bool {
-	name := ""
-	for _, w := range list {
-		who, not := strings.CutPrefix(w, "!")
-		if name == "" && !strings.HasPrefix(who, "static:") {
-			name = m.userName(uid)
-		}
-		if who == name || strings.HasPrefix(who, "static:") {
-			return !not
-		}
-	}
-	return false
-}
-
-// userName looks a user up in the passwd file that master granted.
-func (m *manager) userName(uid uint32) string {
-	b, err := m.d.File("/etc/passwd")
-	if err != nil {
-		return strconv.Itoa(int(uid))
-	}
-	id := strconv.Itoa(int(uid))
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Split(line, ":"); len(f) > 2 && f[2] == id {
-			return f[0]
-		}
-	}
-	return id
+	return config.ListsUser(list, func() string {
+		b, _ := m.d.File("/etc/passwd")
+		return config.UserName(string(b), uid)
+	})
 }

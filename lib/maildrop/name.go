@@ -11,6 +11,11 @@ import (
 // Dir is where the files are, below the queue directory.
 const Dir = "maildrop"
 
+// Socket is where cleanup takes, below the queue directory, the mail of who cannot write
+// to Dir: the same bytes that a file would have, then the end of the file. It answers as
+// postdrop -r does: an exit code, a blank, the queue id or what is wrong, a line feed.
+const Socket = "public/submit"
+
 // TempPrefix begins the name of a file that is still being written.
 const TempPrefix = ".new."
 

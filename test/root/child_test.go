@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,13 @@ func child(mode string) int {
 		return probe(os.Args[1:])
 	case "limited":
 		return limited()
+	case "unprivileged": // as a service of systemd with NoNewPrivileges
+		runtime.LockOSThread()
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return 2
+		}
+		syscall.Exec(os.Args[1], os.Args[1:], os.Environ())
+		return 3
 	}
 	return 2
 }
