@@ -1,6 +1,9 @@
 package cleanup
 
 import (
+	"context"
+
+	"postrider/lib/address"
 	"postrider/lib/header"
 	"postrider/lib/mail"
 )
@@ -15,7 +18,7 @@ func (m *message) missing() []byte {
 		b = append(b, '\r', '\n')
 	}
 	none := len(b)
-	if m.local || m.set.addMissing {
+	if m.rewrite != nil || m.set.addMissing {
 		b = m.missingFields(b)
 	}
 	rest := m.buf[m.scanned:]
@@ -46,6 +49,12 @@ func (m *message) missingFields(b []byte) []byte {
 	}
 	if !hasFrom {
 		from, name := m.env.Sender, m.fullName
+		if from != "" && m.set.mapper != nil {
+			var err error
+			if from, err = m.set.mapper.Canonical(context.Background(), from, address.EnvelopeSender); err != nil {
+				m.unmapped(err)
+			}
+		}
 		if from == "" {
 			from, name = m.set.rewrite("MAILER-DAEMON"), "Mail Delivery System"
 		}

@@ -72,7 +72,7 @@ func TestMaildrop(t *testing.T) {
 		e.Recipients[1].Address != "carol@x.y" || e.Recipients[1].Original != "" {
 		t.Errorf("%+v", e)
 	}
-	want := fmt.Sprintf(`^Received: by mx.example \(Postrider, from userid %d\)\r\n\tid %s; .*\r\nSubject: x\r\nTo: bob\r\n`, uid, e.ID) +
+	want := fmt.Sprintf(`^Received: by mx.example \(Postrider, from userid %d\)\r\n\tid %s; .*\r\nSubject: x\r\nTo: bob@origin.example\r\n`, uid, e.ID) +
 		`Message-Id: <\d{14}\.` + string(e.ID) + `@mx.example>\r\nDate: .*\r\nFrom: "Alice A." <alice@origin.example>\r\n\r\nbare\r\nand stray here\r\nlast\r\n$`
 	if !regexp.MustCompile(want).MatchString(got[0].content) || int64(len(got[0].content)) != e.Size {
 		t.Errorf("%q", got[0].content)

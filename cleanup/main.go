@@ -14,6 +14,7 @@ import (
 	"postrider/lib/disk"
 	"postrider/lib/journal"
 	"postrider/lib/lockdown"
+	"postrider/lib/mail"
 	"postrider/lib/maildrop"
 	"postrider/lib/table"
 )
@@ -104,6 +105,10 @@ func (s *service) configure(cfg *config.Config, open table.Opener) {
 	r, _ := address.New(cfg, func(path string) (*io.SectionReader, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
 	})
+	var remote func(mail.Address) mail.Address
+	if domain := cfg.String("remote_header_rewrite_domain"); domain != "" {
+		remote = r.Elsewhere(domain).Rewrite
+	}
 	s.settings.Store(&settings{
 		myhostname:  cfg.String("myhostname"),
 		mailName:    cfg.String("mail_name"),
@@ -112,7 +117,10 @@ func (s *service) configure(cfg *config.Config, open table.Opener) {
 		headerLimit: cfg.Int("header_size_limit"),
 		sizeLimit:   int64(cfg.Int("message_size_limit")),
 		addMissing:  cfg.Bool("always_add_missing_headers"),
+		tokenLimit:  cfg.Int("header_address_token_limit"),
+		drop:        cfg.List("message_drop_headers"),
 		rewrite:     r.Rewrite,
+		remote:      remote,
 		mapper:      mapper,
 		capture:     wanted,
 		submitters:  cfg.List("authorized_submit_users"),

@@ -25,18 +25,21 @@ type message struct {
 	s        *service
 	set      *settings
 	env      *mail.Envelope
-	envelope []byte // while it comes in parts
-	local    bool   // complete the header
-	fullName string // for a From field
+	envelope []byte                          // while it comes in parts
+	rewrite  func(mail.Address) mail.Address // of header addresses; nil: the header stays as it is
+	fullName string                          // for a From field
 	err      *refusal
 
-	scanner header.Scanner
-	sum     header.Summary
-	body    bool // the header has ended
-	buf     []byte
-	scanned int // bytes of buf known to be header
-	held    int // bytes of buf counted in service.buffered
-	large   *journal.Large
+	scanner  header.Scanner
+	sum      header.Summary
+	list     header.List // scratch
+	edits    []edit      // of the header, in their order; not made yet
+	dropping bool        // in the rest of a field that goes
+	body     bool        // the header has ended
+	buf      []byte
+	scanned  int // bytes of buf known to be header
+	held     int // bytes of buf counted in service.buffered
+	large    *journal.Large
 
 	client *client // who is answered, or
 	picked func(error)
@@ -54,7 +57,13 @@ func (s *service) newMessage(env *mail.Envelope, local bool) *message {
 		m = &message{buf: make([]byte, 0, 8<<10)}
 		m.done = m.answered
 	}
-	m.s, m.set, m.env, m.local = s, s.settings.Load(), env, local
+	m.s, m.set, m.env = s, s.settings.Load(), env
+	switch {
+	case local:
+		m.rewrite = m.set.rewrite
+	case env.Origin == mail.FromSMTP:
+		m.rewrite = m.set.remote
+	}
 	m.scanner.Limit = m.set.headerLimit
 	return m
 }
@@ -62,11 +71,12 @@ func (s *service) newMessage(env *mail.Envelope, local bool) *message {
 // release ends the life of m.
 func (m *message) release() {
 	m.s.buffered.Add(-int64(m.held))
-	buf, done := m.buf[:0], m.done
+	buf, done, list, edits := m.buf[:0], m.done, m.list, m.edits
 	if cap(buf) > keepBuffer {
 		return
 	}
-	*m = message{buf: buf, done: done}
+	clear(edits)
+	*m = message{buf: buf, done: done, list: list, edits: edits[:0]}
 	messages.Put(m)
 }
 
@@ -111,7 +121,9 @@ func (m *message) write(p []byte) {
 func (m *message) scan(eof bool) {
 	for !m.body && m.err == nil {
 		f, n, st := m.scanner.Next(m.buf[m.scanned:], eof)
+		m.rest(n - len(f.Raw))
 		m.scanned += n
+		m.dropping = m.dropping && st == header.More
 		crash.At("cleanup", m.buf[:m.scanned])
 		switch st {
 		case header.More:
@@ -121,11 +133,13 @@ func (m *message) scan(eof bool) {
 			if c := m.set.capture; c != nil {
 				c.note(m.env, f)
 			}
+			m.field(f)
 			if limit := m.set.hopLimit; limit > 0 && m.sum.Received >= limit {
 				m.refuse(&refusal{554, "5.4.0", "Error: too many hops"})
 			}
 		case header.End:
 			m.body = true
+			m.apply()
 			if add := m.missing(); len(add) > 0 {
 				m.buf = slices.Insert(m.buf, m.scanned, add...)
 			}
@@ -143,6 +157,7 @@ func (m *message) spill() {
 		}
 		m.large = l
 	}
+	m.apply()
 	n := len(m.buf)
 	if !m.body {
 		n = m.scanned

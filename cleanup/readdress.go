@@ -14,9 +14,16 @@ import (
 // half expanded.
 func (m *message) readdress() {
 	list, err := m.expand(context.Background(), m.set.mapper)
+	if err != nil {
+		m.unmapped(err)
+		return
+	}
+	m.env.Recipients = list
+}
+
+// unmapped refuses the message for what a table could not say.
+func (m *message) unmapped(err error) {
 	switch {
-	case err == nil:
-		m.env.Recipients = list
 	case errors.Is(err, address.ErrExpansion):
 		m.s.log.Warnf("%s: %v -- message not accepted, try again later", m.env.ID, err)
 		m.refuse(&refusal{451, "4.6.0", "Alias expansion error"})

@@ -30,11 +30,14 @@ type settings struct {
 	hopLimit, headerLimit int
 	sizeLimit             int64 // bytes, 0 for none; maildrop/ only, smtpd has its own
 	addMissing            bool
-	rewrite               func(mail.Address) mail.Address
-	mapper                *address.Mapper // nil: addresses stay as they are
-	capture               *capture        // nil: no policy asks for anything
-	submitters            []string        // authorized_submit_users
-	owner                 string          // mail_owner
+	tokenLimit            int                             // header_address_token_limit
+	drop                  []string                        // message_drop_headers
+	rewrite               func(mail.Address) mail.Address // completes addresses of this machine's mail
+	remote                func(mail.Address) mail.Address // those in headers of other clients; nil: they stay
+	mapper                *address.Mapper                 // nil: addresses stay as they are
+	capture               *capture                        // nil: no policy asks for anything
+	submitters            []string                        // authorized_submit_users
+	owner                 string                          // mail_owner
 }
 
 // service is what all parts of the program share.

@@ -25,7 +25,7 @@ func (f *front) content() reply {
 	f.borrowBuffer()
 
 	env := &f.tx.env
-	msg := f.service.server.submit.Begin(env, false)
+	msg := f.service.server.submit.Begin(env, f.local())
 	open := true // msg has not ended
 	drop := func() {
 		if open {

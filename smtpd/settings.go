@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -43,6 +44,8 @@ type settings struct {
 	sasl saslSettings
 
 	access access
+	local  []string // local_header_rewrite_clients
+	own    []netip.Prefix
 }
 
 // newSettings reads them from cfg. What is wrong with tables goes to the log: what
@@ -72,6 +75,8 @@ func newSettings(cfg *config.Config, open table.Opener, log *maillog.Logger) *se
 		strictPaths:  cfg.Bool("strict_rfc821_envelopes"),
 		rejectBareLF: cfg.String("smtpd_forbid_bare_newline") == "reject",
 		access:       newAccess(cfg, resolver, open, log),
+		local:        localClients(cfg.List("local_header_rewrite_clients"), log),
+		own:          cfg.Addresses(),
 	}
 	s.ehlo = s.hostname + "\nPIPELINING\nSIZE"
 	if s.sizeLimit > 0 {

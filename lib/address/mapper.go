@@ -118,6 +118,16 @@ func (r *Resolver) addresses(value string) []mail.Address {
 	return list
 }
 
+// Changes says whether addresses in these places may become others.
+func (m *Mapper) Changes(w Where) bool {
+	for _, c := range []*classMaps{&m.sender, &m.recipient, &m.canonical} {
+		if len(c.maps) > 0 && c.where&w != 0 {
+			return true
+		}
+	}
+	return len(m.masquerade.domains) > 0 && m.masquerade.where&w != 0
+}
+
 // Canonical returns the address that a sender or recipient is to be written as.
 func (m *Mapper) Canonical(ctx context.Context, a mail.Address, w Where) (mail.Address, error) {
 	if a == "" {

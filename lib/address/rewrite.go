@@ -1,6 +1,7 @@
 package address
 
 import (
+	"bytes"
 	"strings"
 
 	"postrider/lib/mail"
@@ -73,4 +74,23 @@ func routeEnd(a string) int {
 		}
 	}
 	return -1
+}
+
+// Complete says of most addresses, without taking memory, that Rewrite leaves them as they
+// are; of others it may say nothing.
+func Complete(a []byte) bool {
+	at := bytes.LastIndexByte(a, '@')
+	if at <= 0 || a[0] == '@' {
+		return false
+	}
+	domain := a[at+1:]
+	return len(domain) > 0 && domain[len(domain)-1] != '.' && (domain[0] == '[' || bytes.IndexByte(domain, '.') >= 0)
+}
+
+// Elsewhere is r where incomplete addresses belong to domain, and not to this machine
+// (remote_header_rewrite_domain). Only its Rewrite is of use.
+func (r *Resolver) Elsewhere(domain string) *Resolver {
+	other := *r
+	other.myorigin, other.mydomain = domain, domain
+	return &other
 }

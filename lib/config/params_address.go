@@ -55,6 +55,8 @@ var rewriteParams = []Param{
 	classes("masquerade_classes", "envelope_sender, header_sender, header_recipient", "Where addresses are masqueraded."),
 	list("local_header_rewrite_clients", "permit_inet_interfaces", "The clients whose header addresses are completed and rewritten, as those of mail from this machine are."),
 	str("remote_header_rewrite_domain", "", "The domain that incomplete header addresses of other clients get; empty: they stay."),
+	list("message_drop_headers", "bcc, content-length, resent-bcc, return-path", "The header fields that are taken out of every message."),
+	number("header_address_token_limit", "10240", 1, 0, "Words and separators of a header field up to which its addresses are completed and rewritten."),
 	list("relocated_maps", "", "Tables of recipients that have moved, with where to."),
 	str("always_bcc", "", "Who gets a copy of all mail."),
 	list("sender_bcc_maps", "", "Tables from sender to who gets a copy."),

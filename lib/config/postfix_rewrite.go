@@ -40,9 +40,6 @@ strict_smtputf8 = no
 sun_mailtool_compatibility = no
 undisclosed_recipients_header =
 `),
-	unread(Unsupported, "not available in this version; Bcc: headers alone are removed", `
-message_drop_headers = bcc, content-length, resent-bcc, return-path
-`),
 	unread(WithoutEffect, "SMTPUTF8 is always offered and used where a message needs it", `
 smtputf8_enable = ${{$compatibility_level} <level {1} ? {no} : {yes}}
 `),
@@ -51,7 +48,6 @@ detect_8bit_encoding_header = yes
 disable_mime_input_processing = no
 disable_mime_output_conversion = no
 force_mime_input_conversion = no
-header_address_token_limit = 10240
 mime_boundary_length_limit = 2048
 mime_nesting_limit = 100
 `),

@@ -20,23 +20,37 @@ var ErrTooMany = errors.New("header: address list over the token limit")
 // their own. Phrases, group names, routes and empty addresses are dropped. After
 // limit tokens, unless it is 0, it stops with ErrTooMany and what it has so far.
 func Addresses(dst []mail.Address, value []byte, limit int) ([]mail.Address, error) {
-	p := parser{in: value, out: dst, first: len(dst), limit: limit}
-	return p.list()
+	p := parser{in: value, limit: limit}
+	err := p.list()
+	for _, f := range p.found {
+		dst = append(dst, mail.Address(p.words[f.lo:f.hi]))
+	}
+	return dst, err
 }
 
 // parser reads every byte once.
 type parser struct {
 	in     []byte
 	i      int
-	out    []mail.Address
-	first  int // out[first:] may still turn out to be a phrase or a group's name
-	word   []byte
+	words  []byte // of all addresses found, in internal form, and behind them the one being read
+	found  []spot
+	first  int // found[first:] may still turn out to be a phrase or a group's name
+	start  int // of the word in words
+	at     int // where the word begins in the text
+	end    int // and ends
 	inWord bool
 	limit  int
 	tokens int
 }
 
-func (p *parser) list() ([]mail.Address, error) {
+// spot is an address found: where it stands in the text, and in words.
+type spot struct {
+	at, end int
+	lo, hi  int
+	crowded bool // nothing but white space or a comment stands before it and the address before
+}
+
+func (p *parser) list() error {
 	gap := false // white space or a comment since the word's last byte
 	for p.i < len(p.in) {
 		c := p.in[p.i]
@@ -52,7 +66,7 @@ func (p *parser) list() ([]mail.Address, error) {
 		case ',', ';':
 			p.i++
 			p.endWord()
-			p.first = len(p.out)
+			p.first = len(p.found)
 		case ':':
 			p.i++
 			p.forget() // a group's name, or a route outside angle brackets
@@ -72,11 +86,11 @@ func (p *parser) list() ([]mail.Address, error) {
 		gap = false
 		if p.tokens++; p.limit > 0 && p.tokens > p.limit {
 			p.endWord()
-			return p.out, ErrTooMany
+			return ErrTooMany
 		}
 	}
 	p.endWord()
-	return p.out, nil
+	return nil
 }
 
 // joins says whether c goes on with the word before it although white space
@@ -85,14 +99,17 @@ func (p *parser) joins(c byte) bool {
 	if c == '.' || c == '@' {
 		return true
 	}
-	n := len(p.word)
-	return n > 0 && (p.word[n-1] == '.' || p.word[n-1] == '@')
+	n := len(p.words)
+	return n > p.start && (p.words[n-1] == '.' || p.words[n-1] == '@')
 }
 
 // piece takes a quoted string, a domain literal or a run of other bytes into the
 // word, in internal form.
 func (p *parser) piece(c byte) {
-	p.inWord = true
+	if !p.inWord {
+		p.inWord, p.at = true, p.i
+	}
+	defer func() { p.end = p.i }()
 	switch c {
 	case '"':
 		p.i++
@@ -100,7 +117,7 @@ func (p *parser) piece(c byte) {
 	case '[':
 		p.until(']', true)
 	case '.', '@':
-		p.word = append(p.word, c)
+		p.words = append(p.words, c)
 		p.i++
 	default:
 		for p.i < len(p.in) {
@@ -144,7 +161,7 @@ func (p *parser) until(end byte, whole bool) {
 // keep takes one byte unless it is a control character, which no address has.
 func (p *parser) keep(c byte) {
 	if c >= ' ' && c != 0x7f {
-		p.word = append(p.word, c)
+		p.words = append(p.words, c)
 	}
 }
 
@@ -183,17 +200,21 @@ func (p *parser) angle() {
 			p.endAngle()
 			return
 		case ',', ';':
-			if len(p.word) == 0 || p.word[0] != '@' {
+			if len(p.words) == p.start || p.words[p.start] != '@' {
 				p.endAngle()
 				return
 			}
 			p.i++
 		case ':': // end of a route
-			p.word = p.word[:0]
+			p.words, p.inWord = p.words[:p.start], false
 			p.i++
 		case '<':
-			p.word = append(p.word, c)
+			if !p.inWord {
+				p.inWord, p.at = true, p.i
+			}
+			p.words = append(p.words, c)
 			p.i++
+			p.end = p.i
 		default:
 			p.piece(c)
 		}
@@ -206,19 +227,24 @@ func (p *parser) angle() {
 
 func (p *parser) endAngle() {
 	p.endWord()
-	p.first = len(p.out)
+	p.first = len(p.found)
 }
 
 // endWord makes an address of the word. "@route" alone, and nothing, is none.
 func (p *parser) endWord() {
-	if p.inWord && len(p.word) > 0 && p.word[0] != '@' {
-		p.out = append(p.out, mail.Address(p.word))
+	if p.inWord && len(p.words) > p.start && p.words[p.start] != '@' {
+		p.found = append(p.found, spot{p.at, p.end, p.start, len(p.words), len(p.found) > p.first})
+		p.start = len(p.words)
 	}
-	p.word, p.inWord = p.word[:0], false
+	p.words, p.inWord = p.words[:p.start], false
 }
 
 // forget drops what has been read since the last separator.
 func (p *parser) forget() {
-	p.word, p.inWord = p.word[:0], false
-	p.out = p.out[:p.first]
+	p.found = p.found[:p.first]
+	p.start = 0
+	if p.first > 0 {
+		p.start = p.found[p.first-1].hi
+	}
+	p.words, p.inWord = p.words[:p.start], false
 }

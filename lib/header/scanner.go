@@ -39,6 +39,11 @@ func (f Field) Is(name string) bool { return equalFold(f.Raw[:f.name], name) }
 // ends, folds left in.
 func (f Field) Value() []byte { return bytes.Trim(f.Raw[f.value:], " \t\r\n") }
 
+// ValueAt is where Value begins in Raw.
+func (f Field) ValueAt() int {
+	return len(f.Raw) - len(bytes.TrimLeft(f.Raw[f.value:], " \t\r\n"))
+}
+
 // Text appends the value to dst with its folds undone: line ends vanish, the
 // white space behind them stays.
 func (f Field) Text(dst []byte) []byte {

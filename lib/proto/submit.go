@@ -46,7 +46,7 @@ func (m *SubmitHello) Decode(b []byte) error {
 // frame after Decode.
 type Submit struct {
 	Tx       uint32
-	Local    bool   // complete missing headers (Date, Message-Id, From)
+	Local    bool   // complete missing headers (Date, Message-Id, From) and addresses in the header
 	Envelope []byte // as mail.AppendEnvelope writes it
 	Content  []byte // headers and body, lines ended by CRLF, no dot-stuffing
 }
