@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -75,8 +76,11 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		go direct.listen(l)
 	}
 
+	var cut error
 	select {
 	case <-d.Stopping():
+	case <-s.queue.lost:
+		cut = errCut
 	case <-s.unclear:
 		return errUnclear
 	}
@@ -87,7 +91,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	grace, cancel := context.WithTimeout(ctx, d.Grace())
 	defer cancel()
 	s.waitClients(grace)
-	return s.journal.Close()
+	return errors.Join(cut, s.journal.Close())
 }
 
 // configure takes over a configuration, at the start and at each reload, and the tables

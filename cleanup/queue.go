@@ -30,7 +30,12 @@ type queueLink struct {
 	conn     *ipc.Conn
 	greeted  *ipc.Conn      // the last that was
 	requeues sync.WaitGroup // begun for conn or one before, and not ended
+	cut      sync.Once      // closes lost
+	lost     chan struct{}  // there was no descriptor free for what qmgr sent, so that it cannot be heard any more
 }
+
+// errCut is what this process then ends with: only a new one gets a new connection.
+var errCut = errors.New("lost a descriptor from qmgr, for want of a free one")
 
 // durable is called by the journal's committer after each sync, before anybody is
 // answered. It does not wait for qmgr: whoever sends takes the newest position, and
@@ -103,6 +108,9 @@ func (q *queueLink) serve(conn *ipc.Conn) {
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 				q.s.log.Warnf("lost the connection with qmgr: %v", err)
+			}
+			if errors.Is(err, ipc.ErrFrame) {
+				q.cut.Do(func() { close(q.lost) })
 			}
 			break
 		}

@@ -65,7 +65,7 @@ type service struct {
 func newService(log *maillog.Logger, now func() time.Time) *service {
 	s := &service{log: log, now: now, clients: map[string][]*client{}, strikes: suspect.OpenStrikes(nil), unclear: make(chan struct{})}
 	s.ended = sync.NewCond(&s.mu)
-	s.queue = &queueLink{s: s, wake: make(chan struct{}, 1)}
+	s.queue = &queueLink{s: s, wake: make(chan struct{}, 1), lost: make(chan struct{})}
 	return s
 }
 

@@ -1,12 +1,14 @@
 package cleanup
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"postrider/lib/daemon"
+	"postrider/lib/ipc"
 	"postrider/lib/mail"
 	"postrider/lib/maildrop"
 	"postrider/lib/proto"
@@ -162,7 +164,8 @@ func (r *dropReader) condemn(name string, x suspect.Strike) error {
 	r.mu.Unlock()
 	why := fmt.Sprintf("cleanup died (%s) %d times while reading it", x.How, x.Count)
 	r.log.Warnf("saving %s/%s to queue corrupt: %s", dropDir, name, why)
-	if err := conn.SendFDs(proto.TypeCondemn, &proto.Condemn{Name: name, Reason: why}, int(f.Fd())); err != nil {
+	err = conn.SendFDs(proto.TypeCondemn, &proto.Condemn{Name: name, Reason: why}, int(f.Fd()))
+	if err != nil && !errors.Is(err, ipc.ErrNoDescriptor) { // that is tried again in a minute
 		conn.Close()
 	}
 	return nil

@@ -141,7 +141,8 @@ func (c *child) converse(heard func(*child, error)) {
 				err = conn.SendFDs(m.typ, m.m, m.fd)
 				unix.Close(m.fd)
 			}
-			if err != nil {
+			if err != nil { // what it was not told it can never learn: it ends, and the next one is told
+				conn.Close()
 				c.discard()
 				return
 			}

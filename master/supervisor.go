@@ -86,8 +86,15 @@ func (s *supervisor) openLogFile() {
 // give grants, and logs what goes wrong.
 func (s *supervisor) give(c *child, kind proto.GrantKind, name string, f *os.File) {
 	if err := c.grant(kind, name, f); err != nil {
-		s.log.Errorf("%v", err)
+		s.anew(c, err)
 	}
+}
+
+// anew ends a daemon that could not be given what it needs, since master had no descriptor
+// free: the next one is tried after the pause of a crash.
+func (s *supervisor) anew(c *child, err error) {
+	s.log.Errorf("%s begins anew: %v", c.label(), err)
+	c.process.Kill()
 }
 
 // bind opens the listeners of p that are not open yet. On an error none stays
@@ -224,7 +231,7 @@ func (s *supervisor) start(x *slot) {
 	for _, y := range s.slots {
 		if y.child != nil && y != x && meet(x.instance, y.instance) {
 			if err := connect(ch, y.child); err != nil {
-				s.log.Errorf("%v", err)
+				s.anew(ch, err)
 			}
 		}
 	}

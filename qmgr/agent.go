@@ -247,7 +247,7 @@ func (a *agent) put(o *outgoing, buf []byte) ([]byte, error) {
 	o.req.CRC = crc32.Checksum(b, castagnoli)
 	if len(b) <= proto.InlineMax {
 		o.req.Inline, o.req.Content = true, b
-		return buf, tooLarge(a.conn.Send(proto.TypeDeliver, o.req))
+		return buf, unsent(a.conn.Send(proto.TypeDeliver, o.req))
 	}
 	f, err := sealed(b)
 	if err != nil {
@@ -257,10 +257,10 @@ func (a *agent) put(o *outgoing, buf []byte) ([]byte, error) {
 	return buf, a.sendFile(o.req, f)
 }
 
-// tooLarge is the error of a Send that says nothing about the connection; the others
+// unsent is the error of a Send that says nothing about the connection; the others
 // are heard by read.
-func tooLarge(err error) error {
-	if errors.Is(err, ipc.ErrTooLarge) {
+func unsent(err error) error {
+	if errors.Is(err, ipc.ErrTooLarge) || errors.Is(err, ipc.ErrNoDescriptor) {
 		return err
 	}
 	return nil
@@ -273,7 +273,7 @@ func (a *agent) sendFile(req *proto.Deliver, f *os.File) error {
 	}
 	var sent error
 	err = raw.Control(func(fd uintptr) { sent = a.conn.SendFDs(proto.TypeDeliver, req, int(fd)) })
-	return errors.Join(err, tooLarge(sent))
+	return errors.Join(err, unsent(sent))
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -47,6 +47,9 @@ func (m *manager) journal(name string, sock *net.UnixConn) {
 			m.leaveRequeues()
 			if !errors.Is(err, io.EOF) && !m.stopping {
 				m.log.Warnf("lost connection with cleanup: %v", err)
+				if errors.Is(err, ipc.ErrFrame) { // we had no descriptor free for what it sent
+					m.d.Silent(name)
+				}
 			}
 		}
 	})

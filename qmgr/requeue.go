@@ -92,7 +92,7 @@ func (m *manager) requeue(entry sched.EntryID, msg *message, numbers []uint32) {
 	}()
 }
 
-// requeue sends a message to cleanup. An error is of reading; when the connection
+// requeue sends a message to cleanup. An error is of reading, or of a descriptor to send; when the connection
 // fails, whoever reads from it hears of it.
 func (j *journal) requeue(q *spool.Queue, seq uint64, env *mail.Envelope, in *spool.Message) error {
 	b := mail.AppendEnvelope(nil, env)
@@ -126,8 +126,7 @@ func (j *journal) requeue(q *spool.Queue, seq uint64, env *mail.Envelope, in *sp
 	for _, f := range files {
 		fds = append(fds, int(f.Fd()))
 	}
-	j.conn.SendFDs(proto.TypeRequeue, r, fds...)
-	return nil
+	return unsent(j.conn.SendFDs(proto.TypeRequeue, r, fds...))
 }
 
 // requeued takes cleanup's answer. What nobody knows the outcome of stays in hand

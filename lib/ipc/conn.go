@@ -38,6 +38,9 @@ var (
 	ErrFrame    = errors.New("ipc: malformed frame")
 	ErrTooLarge = errors.New("ipc: frame exceeds the limit")
 	ErrClosed   = errors.New("ipc: connection closed")
+	// ErrNoDescriptor: there was no descriptor free for a copy of what was to be sent.
+	// Nothing was sent, and the connection is as good as before.
+	ErrNoDescriptor = errors.New("ipc: no descriptor free")
 )
 
 // Appender is what can be sent: it appends its payload to b.

@@ -47,7 +47,8 @@ func (c *Conn) SendTail(typ uint8, m Appender, tail []byte) error {
 
 // SendFDs is Send with descriptors, at most eight. They are not closed; they must
 // stay open until the connection has written the frame, which it has when SendFDs
-// returns without another Send under way. To be safe it duplicates them.
+// returns without another Send under way. To be safe it duplicates them; where it cannot,
+// the error is ErrNoDescriptor and nobody but the caller will ever hear of the frame.
 func (c *Conn) SendFDs(typ uint8, m Appender, fds ...int) error {
 	if len(fds) > maxFDs {
 		return fmt.Errorf("ipc: %d descriptors in a frame: %w", len(fds), ErrTooLarge)
@@ -57,7 +58,7 @@ func (c *Conn) SendFDs(typ uint8, m Appender, fds ...int) error {
 		d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			closeAll(dups)
-			return fmt.Errorf("ipc: dup: %w", err)
+			return fmt.Errorf("%w: dup: %w", ErrNoDescriptor, err)
 		}
 		dups = append(dups, d)
 	}

@@ -87,9 +87,6 @@ func TestStarved(t *testing.T) {
 			letters := world.NewLetters(8)
 			letters.Sizes = []int{1000, 4000, 30_000, 300_000}
 			for _, program := range []string{"cleanup", "qmgr", "smtpd", "smtp", "local", "bounce"} {
-				if x.resource == "nofile" && (program == "smtp" || program == "qmgr") {
-					continue // doc/known-issues.md
-				}
 				ctx, stop := context.WithCancel(context.Background())
 				var load sync.WaitGroup
 				load.Go(func() { source.Load(ctx, w.Addr, 3, &w.Ledger, letters.Next) })
