@@ -46,6 +46,7 @@ type world struct {
 	written uint64 // of those, what a kill cannot undo
 	synced  uint64 // and what a power cut cannot
 	faults  bool   // calls may fail
+	echo    bool   // what was read ahead while they did may tell of it still, each record once
 	stays   int    // so often a fault outlives the wish that it were gone
 	script  bool   // the test plants the faults; none comes by chance
 
@@ -213,6 +214,7 @@ func (w *world) heal() {
 		return
 	}
 	w.disk.Heal()
+	w.echo = w.echo || w.faults
 	w.faults = false
 }
 
@@ -222,8 +224,7 @@ func (w *world) repair() {
 	w.heal()
 }
 
-// lenient says that qmgr may be told of an error. What was read ahead of a fault's end
-// may tell of it later.
+// lenient says that qmgr may be told of an error.
 func (w *world) lenient() bool { return w.faults || w.script }
 
 // starting does what a start needs, as master does: a program that ends with an error is
