@@ -56,9 +56,15 @@ func openSyslog() (*logFile, error) {
 	return &logFile{os.NewFile(uintptr(fd), devLog), maillog.Syslog, identify(st)}, nil
 }
 
-// stale says whether the syslog daemon was restarted.
+// stale says whether nobody can read any more what is written: the syslog daemon was
+// restarted, or the file removed. One that was renamed is somebody's, who will say when
+// he wants a new one (postrider reload), as with Postfix.
 func (l *logFile) stale() bool {
-	if l.kind != maillog.Syslog {
+	switch l.kind {
+	case maillog.File:
+		var st unix.Stat_t
+		return unix.Fstat(int(l.file.Fd()), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 0
+	case maillog.Stdout:
 		return false
 	}
 	st, err := os.Stat(devLog)

@@ -90,6 +90,7 @@ func (e environment) supervise() error {
 	s.log = maillog.New(c.String("syslog_name")+"/master", logOptions(c))
 	defer s.log.Close()
 	s.openLogFile()
+	s.keepLog()
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	if err := s.begin(signals, wrong); err != nil {

@@ -49,6 +49,21 @@ type supervisor struct {
 	until    time.Time // when the grace is over
 }
 
+// keepLog opens the log again whenever it is found to be gone.
+func (s *supervisor) keepLog() {
+	time.AfterFunc(logAgain, func() {
+		s.post(func() {
+			if s.stopping {
+				return
+			}
+			if s.logFile == nil || s.logFile.stale() {
+				s.openLogFile()
+			}
+			s.keepLog()
+		})
+	})
+}
+
 // openLogFile opens the log, again or for the first time, and hands it out. A
 // log that cannot be opened is complained about and tried again later.
 func (s *supervisor) openLogFile() {
@@ -58,15 +73,6 @@ func (s *supervisor) openLogFile() {
 			fmt.Fprintf(os.Stderr, "master: warning: %v; going on without a log\n", err)
 		}
 		s.log.Warnf("%v", err) // to the old one
-		if s.logFile == nil {
-			time.AfterFunc(logAgain, func() {
-				s.post(func() {
-					if s.logFile == nil && !s.stopping {
-						s.openLogFile()
-					}
-				})
-			})
-		}
 		return
 	}
 	if f, err := l.dup(); err == nil {

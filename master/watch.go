@@ -9,7 +9,7 @@ import (
 	"postrider/lib/tlsconf"
 )
 
-// logAgain is how long after a failure the log is opened again.
+// logAgain is how often is looked whether the log is gone, or could not be opened.
 const logAgain = 5 * time.Second
 
 // startNotifier begins to listen for changes of files. Without it they are seen at a

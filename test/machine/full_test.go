@@ -21,11 +21,7 @@ func small(t *testing.T, i *instance.Instance, options string) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: mounts a small tmpfs")
 	}
-	st, err := os.Stat(i.Queue)
-	if err != nil {
-		t.Fatal(err)
-	}
-	owner := st.Sys().(*syscall.Stat_t)
+	owner := ownerOf(t, i.Queue)
 	if err := syscall.Mount("tmpfs", i.Queue, "tmpfs", 0, fmt.Sprintf("%s,mode=0755,uid=%d,gid=%d", options, owner.Uid, owner.Gid)); err != nil {
 		t.Fatal(err)
 	}
@@ -36,19 +32,19 @@ func small(t *testing.T, i *instance.Instance, options string) {
 func fill(t *testing.T, i *instance.Instance) (free func()) {
 	t.Helper()
 	name := i.Queue + "/fill"
+	fillFile(t, name)
+	return func() { must(t, os.Remove(name)) }
+}
+
+// fillFile makes a file of all the room there is.
+func fillFile(t *testing.T, name string) {
+	t.Helper()
 	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	for b := make([]byte, 1<<20); len(b) > 0; {
 		if _, err := f.Write(b); err != nil {
 			b = b[:len(b)/2]
-		}
-	}
-	return func() {
-		if err := os.Remove(name); err != nil {
-			t.Fatal(err)
 		}
 	}
 }
