@@ -127,11 +127,17 @@ func moduleRoot() (string, error) {
 // tagged builds the daemons with a tag, into a directory of its own beside the other
 // programs, which it links to.
 func tagged(programs, tag string) (string, error) {
+	return special(programs, "tag-"+tag, func(string) ([]string, error) { return []string{"-tags=" + tag + "," + os.Getenv(envTags)}, nil })
+}
+
+// special builds the daemons with flags of their own, which may name files that flags made
+// in the directory.
+func special(programs, name string, flags func(dir string) ([]string, error)) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(programs, "tag-"+tag)
+	dir := filepath.Join(programs, name)
 	if err := os.Mkdir(dir, 0755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
@@ -147,7 +153,11 @@ func tagged(programs, tag string) (string, error) {
 	if _, err := os.Stat(done); err == nil {
 		return dir, nil
 	}
-	args := append([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-tags=" + tag + "," + os.Getenv(envTags)}, strings.Fields(os.Getenv(envFlags))...)
+	own, err := flags(dir)
+	if err != nil {
+		return "", err
+	}
+	args := append([]string{"build", "-buildvcs=false", "-ldflags=-s -w"}, append(own, strings.Fields(os.Getenv(envFlags))...)...)
 	cmd := exec.Command("go", append(args, "-o", dir+"/", "./cmd/master")...)
 	cmd.Dir = root
 	if !slices.Contains(args, "-race") {
