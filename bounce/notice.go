@@ -34,12 +34,16 @@ const maxReplaced = proto.SubmitMax - 4096
 func (b *bouncer) handle(_ context.Context, r *agent.Request) proto.Result {
 	set := b.set.Load()
 	switch r.NextHop {
-	case "failure":
+	case proto.ReportFailure:
 		return b.failure(set, r)
-	case "delay":
+	case proto.ReportDelay:
 		return b.delay(set, r)
-	case "success":
+	case proto.ReportSuccess:
 		return b.success(set, r)
+	case proto.ReportVerify:
+		return b.trace(set, r, verified)
+	case proto.ReportRecord:
+		return b.trace(set, r, recorded)
 	}
 	return agent.Deferred(r, mail.Status{DSN: "4.3.5", Text: fmt.Sprintf("bounce cannot report %q", r.NextHop)})
 }
@@ -100,6 +104,16 @@ func (b *bouncer) success(set *settings, r *agent.Request) proto.Result {
 		return dropped(r)
 	}
 	res, _ := b.send(rep)
+	return res
+}
+
+// trace tells the sender what became, or would, of each recipient, as he asked for it. The
+// report takes the place of what was verified.
+func (b *bouncer) trace(set *settings, r *agent.Request, k kind) proto.Result {
+	if r.Sender == "" || sameAddress(r.Sender, set.double) {
+		return dropped(r)
+	}
+	res, _ := b.send(&report{set: set, r: r, kind: k, to: r.Sender, recipients: all(r), headersOnly: true, replace: k == verified})
 	return res
 }
 

@@ -116,6 +116,9 @@ func (rep *report) notification(l *lines) {
 			who += " (expanded from <" + rc.Original.External() + ">)"
 		}
 		l.line("")
+		if rep.kind >= verified && rc.Status.Class == mail.Sent && rc.Status.RemoteMTA != "" {
+			who += ": delivery via " + rc.Status.RemoteMTA
+		}
 		l.wrap(who+": "+rc.Status.Text, 79)
 	}
 }
@@ -158,7 +161,7 @@ func (rep *report) recipient(l *lines, rc *proto.DeliverRecipient) {
 	case rc.Original != "":
 		l.field("Original-Recipient", l.address(rc.Original))
 	}
-	l.line("Action: " + rep.action(st))
+	l.line("Action: " + rep.action(rc))
 	l.line("Status: " + rep.code(st.DSN))
 	if st.RemoteMTA != "" {
 		l.field("Remote-MTA", "dns; "+st.RemoteMTA)
@@ -173,12 +176,20 @@ func (rep *report) recipient(l *lines, rc *proto.DeliverRecipient) {
 	}
 }
 
-func (rep *report) action(st *mail.Status) string {
+// action is what became of a recipient (RFC 3464, 2.3.3), or would (Postfix).
+func (rep *report) action(rc *proto.DeliverRecipient) string {
+	st := &rc.Status
 	switch {
-	case rep.kind == failed:
+	case rep.kind == verified && st.Class == mail.Sent:
+		return "deliverable"
+	case rep.kind == verified:
+		return "undeliverable"
+	case rep.kind == failed, rep.kind == recorded && st.Class == mail.Bounced:
 		return "failed"
-	case rep.kind == delayed:
+	case rep.kind == delayed, rep.kind == recorded && st.Class == mail.Deferred:
 		return "delayed"
+	case rc.Expanded:
+		return "expanded"
 	case st.RemoteMTA != "":
 		return "relayed" // to one that says nothing of its own reports
 	}
@@ -200,7 +211,7 @@ func (rep *report) code(dsn string) string {
 	if (class == "2" || class == "4" || class == "5") && number(subject) && number(detail) {
 		return dsn
 	}
-	return [...]string{failed: "5.0.0", delayed: "4.0.0", delivered: "2.0.0", verified: "2.0.0"}[rep.kind]
+	return [...]string{failed: "5.0.0", delayed: "4.0.0", delivered: "2.0.0", verified: "2.0.0", recorded: "2.0.0"}[rep.kind]
 }
 
 func number(s string) bool {
@@ -210,7 +221,7 @@ func number(s string) bool {
 // original is the part that gives back what was sent.
 func (rep *report) original(l *lines) {
 	un := "Undelivered "
-	if rep.kind == delivered {
+	if rep.kind >= delivered {
 		un = ""
 	}
 	typ := "message/rfc822"

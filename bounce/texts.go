@@ -13,9 +13,12 @@ const ( // in the order of notice.Names
 	delayed
 	delivered
 	verified // what would become of mail (sendmail -bv)
+	recorded // what became of it at the first attempt (sendmail -v)
 )
 
-func (rep *report) template() *notice.Template { return &rep.set.templates[rep.kind] }
+func (rep *report) template() *notice.Template {
+	return &rep.set.templates[min(rep.kind, verified)]
+}
 
 // subject is the template's.
 func (rep *report) subject() string {

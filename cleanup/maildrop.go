@@ -384,7 +384,7 @@ func (s *service) submitted(sub *maildrop.Submission, uid uint32, replaces mail.
 	set := s.settings.Load()
 	env := &mail.Envelope{
 		ID: s.ids.Next(now), Sender: set.rewrite(sub.Sender), Arrival: sub.Time, Origin: mail.FromMaildrop,
-		Client: mail.Client{UID: uid}, Body: sub.Body, EnvID: sub.EnvID, Ret: sub.Ret,
+		Client: mail.Client{UID: uid}, Body: sub.Body, EnvID: sub.EnvID, Ret: sub.Ret, Trace: sub.Trace,
 		Replaces: replaces,
 	}
 	if env.Arrival.IsZero() || env.Arrival.After(now) {

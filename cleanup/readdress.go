@@ -73,8 +73,11 @@ func (m *message) expand(ctx context.Context, mapper *address.Mapper) ([]mail.Re
 		if err != nil {
 			return nil, err
 		}
-		for _, a := range all {
+		for n, a := range all {
 			r := to[i]
+			if n > 0 { // RFC 3461, 5.2.7.2: one of several keeps the wish for a report of success
+				r.Notify = r.Notify.WithoutSuccess()
+			}
 			if a != r.Address {
 				if r.Original == "" {
 					r.Original = r.Address
@@ -91,5 +94,5 @@ func (m *message) expand(ctx context.Context, mapper *address.Mapper) ([]mail.Re
 // system wrote itself or sends on, nor for what had its copies when it came first.
 func (m *message) copied() bool {
 	from := m.env.Origin
-	return (from == mail.FromSMTP || from == mail.FromMaildrop) && m.env.Replaces.ID == ""
+	return m.env.Trace != mail.TraceVerify && (from == mail.FromSMTP || from == mail.FromMaildrop) && m.env.Replaces.ID == ""
 }

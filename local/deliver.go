@@ -38,7 +38,7 @@ func (l *deliverer) handle(ctx context.Context, r *agent.Request) proto.Result {
 		st, replaced := d.deliver()
 		res.Recipients = append(res.Recipients, proto.RecipientResult{Index: rc.Index, Replaced: replaced, Status: st})
 		log.Event(maillog.Delivery{Queue: r.Queue, To: rc.Address, OrigTo: rc.Original, Relay: "local",
-			Arrival: r.Arrival, Active: r.Active, Handed: r.Handed, Done: l.now(), Status: st})
+			Arrival: r.Arrival, Active: r.Active, Handed: r.Handed, Done: l.now(), Status: st, Verify: r.Verify})
 	}
 	return res
 }
@@ -83,6 +83,9 @@ func (d *delivery) deliver() (st mail.Status, replaced bool) {
 	e := d.expansion()
 	if err := e.name(name, rc.Address.Domain(), d.r.Sender); err != nil {
 		return statusOf(err), false
+	}
+	if d.r.Verify {
+		return d.verify(e.targets), false
 	}
 	return d.targets(e.targets)
 }

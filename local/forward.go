@@ -44,7 +44,7 @@ func (l *deliverer) envelope(r *agent.Request, rc *proto.DeliverRecipient, g []t
 	for _, t := range g {
 		to := mail.Recipient{Address: t.address, Original: orig, Member: t.member()}
 		if t.sender == r.Sender { // to its owner a list reports in its own name (RFC 3461, 5.2.7.3)
-			to.ORCPT, to.Notify = rc.ORCPT, rc.Notify
+			to.ORCPT, to.Notify = rc.ORCPT, rc.Notify.WithoutSuccess()
 		}
 		env.Recipients = append(env.Recipients, to)
 	}

@@ -351,11 +351,15 @@ const givenMax = 1024
 func (m *manager) settle(msg *message, n uint32, st mail.Status, tried bool) {
 	r := &msg.rcpts[n]
 	r.status, r.tried, r.mayFail = msg.share(st), r.tried || tried, true
-	switch st.Class {
-	case mail.Sent:
+	m.trace(msg, n)
+	verify := msg.Envelope.Trace == mail.TraceVerify
+	switch {
+	case verify: // until it is reported
+		r.state = deferred
+	case st.Class == mail.Sent:
 		r.state = finished
 		m.touch(msg, n)
-	case mail.Bounced:
+	case st.Class == mail.Bounced:
 		r.state = failed
 	default:
 		r.state = deferred
@@ -366,7 +370,7 @@ func (m *manager) settle(msg *message, n uint32, st mail.Status, tried bool) {
 	}
 	to := &msg.Envelope.Recipients[n]
 	log.Event(maillog.Delivery{Queue: msg.Envelope.ID, To: to.Address, OrigTo: to.Original,
-		Arrival: msg.Envelope.Arrival, Active: msg.active, Done: time.Now(), Status: st})
+		Arrival: msg.Envelope.Arrival, Active: msg.active, Done: time.Now(), Status: st, Verify: verify})
 }
 
 // replacedBy crosses off recipients of an active message that one in the journal

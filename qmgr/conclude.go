@@ -13,16 +13,24 @@ import (
 // bounceService is master.cf's name of the agent that writes reports.
 const bounceService = "bounce"
 
-// What bounce is asked for, as the next hop of a delivery to it.
+// What bounce is asked for.
 const (
-	reportFailure = "failure"
-	reportDelay   = "delay"
-	reportSuccess = "success"
+	reportFailure = proto.ReportFailure
+	reportDelay   = proto.ReportDelay
+	reportSuccess = proto.ReportSuccess
+	reportVerify  = proto.ReportVerify
+	reportRecord  = proto.ReportRecord
 )
 
 // beside says whether a report stands in nobody's way: what it is about goes on, or is
 // over, whatever becomes of the report.
-func beside(report string) bool { return report == reportDelay || report == reportSuccess }
+func beside(report string) bool {
+	return report == reportDelay || report == reportSuccess || report == reportRecord
+}
+
+// over says whether a report may be about recipients that are finished. One that cannot
+// be queued is lost: it is asked for once.
+func over(report string) bool { return report == reportSuccess || report == reportRecord }
 
 // conclude ends a pass: the scheduler has nothing of msg any more. What failed for
 // good is reported first, in one report; what is left is filed for its next time,
@@ -51,6 +59,16 @@ func (m *manager) conclude(msg *message) {
 	}
 	if m.book.policy != nil {
 		m.reconsider(msg, now)
+	}
+	if told := msg.traced; len(told) > 0 {
+		slices.Sort(told)
+		msg.traced = nil
+		kind := reportVerify
+		if msg.Envelope.Trace == mail.TraceRecord {
+			kind = reportRecord
+		}
+		m.report(msg, kind, slices.Compact(told))
+		return
 	}
 	m.expire(msg)
 	if !msg.reported && msg.count(failed) > 0 {
@@ -182,7 +200,7 @@ func (m *manager) report(msg *message, kind string, numbers []uint32) {
 func (m *manager) reported(msg *message, report string, r *proto.RecipientResult) {
 	rc := &msg.rcpts[r.Index]
 	switch {
-	case report == reportSuccess: // one that cannot be queued is lost: it is asked for once
+	case over(report):
 	case report == reportDelay:
 		if r.Status.Class == mail.Sent {
 			msg.State.Notices = msg.noticed
@@ -192,7 +210,7 @@ func (m *manager) reported(msg *message, report string, r *proto.RecipientResult
 			}
 		}
 	case r.Replaced:
-		if rc.state == failed {
+		if rc.state == failed || report == reportVerify && rc.state == deferred {
 			rc.state = replaced
 		}
 	case r.Status.Class == mail.Sent: // no report is due: the null sender, or NOTIFY

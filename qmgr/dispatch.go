@@ -96,7 +96,7 @@ func (m *manager) deliver(a sched.Action) bool {
 		return true
 	}
 	left := a.Recipients
-	if a.Transport != bounceService || a.NextHop != reportSuccess {
+	if a.Transport != bounceService || !over(a.NextHop) {
 		left = msg.unfinished(left)
 	}
 	if len(left) == 0 { // a message in the journal took them over while they waited
@@ -199,6 +199,7 @@ func (m *manager) request(p *proto.Deliver, d *delivery, nextHop string) {
 		Arrival: env.Arrival, Active: d.msg.active, Handed: d.handed, Size: d.msg.Size, Keep: m.demand.again(d.handed, d.service, nextHop),
 		Recipients: slices.Grow(p.Recipients[:0], len(d.recipients)),
 	}
+	p.Verify = env.Trace == mail.TraceVerify && d.service != bounceService
 	if d.source != "" {
 		p.Source = m.sourceOf(d.source)
 	}
@@ -208,6 +209,7 @@ func (m *manager) request(p *proto.Deliver, d *delivery, nextHop string) {
 			if r.Status = *d.msg.rcpts[n].status; r.Status.Text == "" {
 				r.Status = waitedTooLong
 			}
+			r.Expanded = d.msg.rcpts[n].expanded
 		}
 		p.Recipients = append(p.Recipients, r)
 	}

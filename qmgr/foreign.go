@@ -161,7 +161,7 @@ func (m *manager) applyResult(msg *message, d *delivery, r *proto.Result) {
 			}
 		}
 		return
-	case d.report == reportSuccess:
+	case over(d.report):
 		return
 	case d.service == bounceService:
 		for i := range r.Recipients {

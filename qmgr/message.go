@@ -38,6 +38,7 @@ type recipient struct {
 	state    state
 	tried    bool // an attempt was made in this pass
 	mayFail  bool // expiry may strike: it, or its dead destination, was tried
+	expanded bool // a message goes to those it stands for
 	logged   bool // finished, and the spool was told or is told at the end of the turn
 	planned  bool // deferred without an attempt, as it is to be: until due
 	course   course
@@ -63,6 +64,7 @@ type message struct {
 	reported bool              // failures of this pass were handed to bounce, with whatever success
 	warning  bool              // a delay notice is under way
 	arrived  []uint32          // recipients of this pass whose sender is to hear that they have it
+	traced   []uint32          // recipients of this pass whose sender asked what becomes of them
 	gone     bool              // deleted by an operator
 	idle     bool              // the scheduler has nothing of it; it waits for replaced or foreign recipients
 	over     []uint32          // finished in this turn: the message is in manager.touched

@@ -54,13 +54,19 @@ func (m *manager) record(msg *message, report string, r *proto.Result) {
 			continue
 		}
 		rc := &msg.rcpts[rr.Index]
+		if rr.Replaced { // also when the message that takes it over was seen before this
+			m.expanded(msg, rr)
+		}
 		if rc.state != trying && rc.state != foreign {
 			continue
 		}
 		rc.status, rc.tried, rc.mayFail = msg.share(rr.Status), true, true
+		m.trace(msg, rr.Index)
 		switch {
 		case rr.Replaced:
 			rc.state = replaced
+		case msg.Envelope.Trace == mail.TraceVerify: // until it is reported
+			rc.state = deferred
 		case rr.Status.Class == mail.Sent:
 			rc.state = finished
 			m.touch(msg, rr.Index)
@@ -73,4 +79,29 @@ func (m *manager) record(msg *message, report string, r *proto.Result) {
 			rc.state = deferred
 		}
 	}
+}
+
+// expanded notes that a recipient lives on as others: of success that is all there is to
+// report (RFC 3461, 5.2.7.2).
+func (m *manager) expanded(msg *message, rr *proto.RecipientResult) {
+	rc := &msg.rcpts[rr.Index]
+	rc.expanded, rc.status = true, msg.share(rr.Status)
+	if msg.Envelope.Recipients[rr.Index].Notify&mail.NotifySuccess != 0 && msg.Envelope.Sender != "" {
+		msg.arrived = append(msg.arrived, rr.Index)
+	}
+}
+
+// trace notes a recipient whose outcome the sender asked for: of each attempt when nothing
+// is delivered, since what was reported is over; else of the first.
+func (m *manager) trace(msg *message, n uint32) {
+	switch msg.Envelope.Trace {
+	case mail.TraceRecord:
+		if len(msg.State.Groups) > 0 {
+			return
+		}
+	case mail.TraceVerify:
+	default:
+		return
+	}
+	msg.traced = append(msg.traced, n)
 }

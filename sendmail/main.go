@@ -78,7 +78,7 @@ func (e *env) run() error {
 	case modeStart:
 		return o.execStart()
 	}
-	return o.submit(e.stdin)
+	return o.submit(e.stdin, e.stdout)
 }
 
 // caller is who runs the program.

@@ -8,6 +8,7 @@ var optionHelp = []manual.Item{
 	{Term: "-bp", Text: "List the queue, as mailq(1)."},
 	{Term: "-bi, -I", Text: "Rebuild the alias tables, as newaliases(1)."},
 	{Term: "-bs", Text: "Speak SMTP on standard input and output."},
+	{Term: "-bv", Text: "Deliver nothing: mail the sender a report of what would become of mail for each recipient. Servers are asked up to RCPT TO; no message is read."},
 	{Term: "-bd, -bl", Text: "Start the mail system, as postrider(1) start."},
 	{Term: "-bh, -bH", Text: "Accepted: there is no host status."},
 	{Term: "-C config_dir", Text: "Directory of main.cf, or a file in it."},
@@ -22,7 +23,7 @@ var optionHelp = []manual.Item{
 	{Term: "-q", Text: "Try all deferred mail now."},
 	{Term: "-qIid", Text: "Try this message now."},
 	{Term: "-qRsite", Text: "Try the deferred mail for this domain now."},
-	{Term: "-v", Text: "Accepted for compatibility."},
+	{Term: "-v", Text: "Mail the sender a report of what became of each recipient at the first attempt."},
 	{Term: "-A, -c, -e, -G, -h, -L, -m, -n, -o, -O, -p, -U, -x, -X", Text: "Accepted for compatibility, without effect where Postfix has none."},
 }
 

@@ -40,6 +40,7 @@ type options struct {
 	envID      string
 	ret        string
 	notify     mail.Notify
+	trace      mail.Trace // -bv, -v
 }
 
 // spec is Postfix's set of letters: those that other sendmails know are taken, and
@@ -104,6 +105,10 @@ func (o *options) take(letter byte, arg string) error {
 		default:
 			return fail(sysexits.Usage, "-B wants 7BIT or 8BITMIME, not %q", arg)
 		}
+	case 'v': // more of them make Postfix's log verbose
+		if o.trace == 0 {
+			o.trace = mail.TraceRecord
+		}
 	case 'N':
 		return o.takeNotify(arg)
 	case 'R':
@@ -137,7 +142,7 @@ func (o *options) takeMode(arg string) error {
 	case "s":
 		o.mode = modeServe
 	case "v":
-		return fail(sysexits.Unavailable, "-bv is not supported")
+		o.trace = mail.TraceVerify
 	case "d", "l":
 		o.mode = modeStart
 	default:

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,20 +16,22 @@ import (
 
 	"postrider/lib/config"
 	"postrider/lib/header"
+	"postrider/lib/mail"
 	"postrider/lib/maildrop"
 	"postrider/lib/sysexits"
 )
 
 var errTooBig = errors.New("message file too big")
 
-// submit reads the message from stdin and gives it to postdrop.
-func (o *options) submit(stdin io.Reader) error {
+// submit reads the message from stdin and gives it to postdrop. A probe (-bv) is no
+// message of the caller's.
+func (o *options) submit(stdin io.Reader, stdout io.Writer) error {
 	who := whoami()
 	c, err := config.LoadMain(o.dir)
 	if err != nil {
 		return who.fail(sysexits.Config, "%v", err)
 	}
-	s := &maildrop.Submission{FullName: o.name(who), Body: o.body, EnvID: o.envID, Ret: o.ret, Notify: o.notify}
+	s := &maildrop.Submission{FullName: o.name(who), Body: o.body, EnvID: o.envID, Ret: o.ret, Notify: o.notify, Trace: o.trace}
 	if s.Sender, err = o.from(who); err != nil {
 		return err
 	}
@@ -38,8 +41,31 @@ func (o *options) submit(stdin io.Reader) error {
 	if !o.fromHeader && len(s.Recipients) == 0 {
 		return who.fail(sysexits.Usage, "Recipient addresses must be specified on the command line or via the -t option")
 	}
+	if o.trace == mail.TraceVerify {
+		if o.fromHeader {
+			return who.fail(sysexits.Usage, "-t option cannot be used with -bv")
+		}
+		stdin = strings.NewReader(probe(s.Recipients))
+	}
+	if err := o.drop(who, c, s, newInput(stdin, o.ignoreDots)); err != nil || o.trace == 0 {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "Mail Delivery Status Report will be mailed to <%s>.\n", s.Sender.External())
+	return err
+}
 
-	return o.drop(who, c, s, newInput(stdin, o.ignoreDots))
+// probe is the message whose way is asked for, as Postfix writes it.
+func probe(to []mail.Address) string {
+	var b strings.Builder
+	b.WriteString("Subject: probe\nTo:")
+	for i, a := range to {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n " + a.External())
+	}
+	b.WriteString("\n\n")
+	return b.String()
 }
 
 // drop reads the message and gives it to postdrop.

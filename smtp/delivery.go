@@ -369,7 +369,7 @@ func (d *delivery) decide(i int, s mail.Status, at attempt) {
 	d.out = append(d.out, proto.RecipientResult{Index: rcpt.Index, Reports: at.reports, Status: s})
 	d.line = maillog.Delivery{
 		Queue: d.r.Queue, To: rcpt.Address, OrigTo: rcpt.Original, Relay: at.relay, ConnUse: at.uses,
-		Arrival: d.r.Arrival, Active: d.r.Active, Handed: d.r.Handed, Connected: at.connected, Status: s,
+		Arrival: d.r.Arrival, Active: d.r.Active, Handed: d.r.Handed, Connected: at.connected, Status: s, Verify: d.r.Verify,
 	}
 	d.log.Event(&d.line)
 }

@@ -84,20 +84,23 @@ type transaction struct {
 func (t *transaction) envelope() (verdict, error) {
 	d, s := t.d, t.s
 	total := len(s.rcpts) + 2
+	if d.r.Verify {
+		total-- // no DATA
+	}
 	sent := 0
 	for t.got < total {
 		s.out = s.out[:0]
 		for sent < total && (sent == t.got || s.has(pipelining) && len(s.out) < window) {
-			t.command(sent, total)
+			t.command(sent)
 			sent++
 		}
-		t.at = t.stageOf(t.got, total)
+		t.at = t.stageOf(t.got)
 		s.wait(t.timeout())
 		if _, err := s.conn.Write(s.out); err != nil {
 			return spent, err
 		}
 		for t.got < sent {
-			if at := t.stageOf(t.got, total); at != t.at {
+			if at := t.stageOf(t.got); at != t.at {
 				t.at = at
 				if len(s.in.Buffered()) == 0 {
 					s.wait(t.timeout())
@@ -125,7 +128,7 @@ func (t *transaction) envelope() (verdict, error) {
 			return t.reset()
 		}
 	}
-	// DATA was refused.
+	// DATA was refused, or not sent.
 	return t.reset()
 }
 
@@ -134,7 +137,7 @@ func (t *transaction) pointless(sent, total int) bool {
 	if t.got > 0 && !t.mailOK {
 		return true
 	}
-	return sent == total-1 && t.accepted == 0
+	return sent == total-1 && t.accepted == 0 && !t.d.r.Verify
 }
 
 // reset ends a transaction that came to nothing. Where MAIL was accepted the server
@@ -149,19 +152,19 @@ func (t *transaction) reset() (verdict, error) {
 	return usable, nil
 }
 
-func (t *transaction) stageOf(n, total int) stage {
+func (t *transaction) stageOf(n int) stage {
 	switch n {
 	case 0:
 		return mailFrom
-	case total - 1:
+	case len(t.s.rcpts) + 1:
 		return data
 	}
 	return rcptTo
 }
 
 // command appends command number n.
-func (t *transaction) command(n, total int) {
-	switch t.stageOf(n, total) {
+func (t *transaction) command(n int) {
+	switch t.stageOf(n) {
 	case mailFrom:
 		t.s.out = t.d.appendMail(t.s.out, t.s)
 	case rcptTo:
@@ -184,6 +187,8 @@ func (t *transaction) take() (verdict, error) {
 		i := s.rcpts[t.got-1]
 		switch {
 		case !t.mailOK:
+		case ok && d.r.Verify:
+			d.decide(i, s.replyStatus(), d.at)
 		case ok:
 			d.accepted[i] = true
 			t.accepted++

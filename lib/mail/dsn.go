@@ -40,6 +40,15 @@ func (n Notify) String() string {
 	return strings.Join(words, ",")
 }
 
+// WithoutSuccess is n for those that a recipient is expanded to, when success is reported
+// where that is done (RFC 3461, 5.2.7).
+func (n Notify) WithoutSuccess() Notify {
+	if n == NotifySuccess {
+		return NotifyNever
+	}
+	return n &^ NotifySuccess
+}
+
 // AppendXtext appends s as xtext (RFC 3461, 4).
 func AppendXtext(b []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"

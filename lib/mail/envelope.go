@@ -95,6 +95,7 @@ type Envelope struct {
 	UTF8       bool   // SMTPUTF8 was asked for
 	EnvID      string // ENVID parameter as received (RFC 3461), or ""
 	Ret        string // "FULL", "HDRS" or ""
+	Trace      Trace  // the sender asks what becomes of each recipient
 	MessageID  string // of the content, with its angle brackets, or ""
 	Replaces   Replaces
 
@@ -105,6 +106,15 @@ type Envelope struct {
 	HasPriority bool     // the client gave one
 	Headers     []Header // fields that the policy of that time names
 }
+
+// Trace is a report on every recipient that a user of the machine asked for.
+type Trace uint8
+
+// Traces.
+const (
+	TraceVerify Trace = iota + 1 // sendmail -bv: what would become of mail; nothing is delivered
+	TraceRecord                  // sendmail -v: what became of it at the first attempt
+)
 
 // Kind says what wrote a message, as its header and its way have it.
 type Kind uint8
@@ -155,6 +165,7 @@ const (
 	tagKind
 	tagPriority // 10 more than it is
 	tagHeader   // name, NUL, value
+	tagTrace
 )
 
 // Fields inside a recipient field.
@@ -189,6 +200,9 @@ func AppendEnvelope(b []byte, e *Envelope) []byte {
 	}
 	b = appendString(b, tagEnvID, e.EnvID)
 	b = appendString(b, tagRet, e.Ret)
+	if e.Trace != 0 {
+		b = appendUint(b, tagTrace, uint64(e.Trace))
+	}
 	b = appendString(b, tagMessageID, e.MessageID)
 	if r := &e.Replaces; r.ID != "" {
 		n := uvarintLen(uint64(len(r.ID))) + len(r.ID) + uvarintLen(r.File) + uvarintLen(uint64(r.Slot))
@@ -301,7 +315,7 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 				return ErrEnvelope
 			}
 			e.Headers = append(e.Headers, Header{name, value})
-		case tagArrival, tagSize, tagOrigin, tagUID, tagBody, tagUTF8, tagKind, tagPriority:
+		case tagArrival, tagSize, tagOrigin, tagUID, tagBody, tagUTF8, tagKind, tagPriority, tagTrace:
 			n, k := uvarint(v)
 			if k != len(v) || k <= 0 {
 				return ErrEnvelope
@@ -319,6 +333,11 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 				e.Body = Body(n)
 			case tagUTF8:
 				e.UTF8 = n != 0
+			case tagTrace:
+				if n > uint64(TraceRecord) {
+					return ErrEnvelope
+				}
+				e.Trace = Trace(n)
 			case tagKind:
 				e.Kind = Kind(n & 3)
 			case tagPriority:

@@ -22,6 +22,7 @@ type Submission struct {
 	EnvID      string // ENVID in xtext (RFC 3461), or ""
 	Ret        string // "FULL", "HDRS" or ""
 	Notify     mail.Notify
+	Trace      mail.Trace
 	Recipients []mail.Address
 }
 
@@ -31,6 +32,7 @@ const (
 	optEnvID  = "envid"
 	optRet    = "ret"
 	optNotify = "notify"
+	optTrace  = "trace"
 )
 
 // Writer writes one message: the submission, then the content, then the end.
@@ -59,6 +61,9 @@ func NewWriter(w io.Writer, s *Submission) *Writer {
 	}
 	if s.Notify != 0 {
 		option(optNotify, strconv.Itoa(int(s.Notify)))
+	}
+	if s.Trace != 0 {
+		option(optTrace, strconv.Itoa(int(s.Trace)))
 	}
 	for _, a := range s.Recipients {
 		r.put(kindRecipient, []byte(a))
@@ -180,6 +185,10 @@ func (s *Submission) option(b []byte) error {
 	case optNotify:
 		n, err := small(int(mail.NotifyNever | mail.NotifySuccess | mail.NotifyFailure | mail.NotifyDelay))
 		s.Notify = mail.Notify(n)
+		return err
+	case optTrace:
+		n, err := small(int(mail.TraceRecord))
+		s.Trace = mail.Trace(n)
 		return err
 	case optEnvID:
 		if len(value) > 100 { // RFC 3461, 4.4

@@ -124,6 +124,18 @@ type Delivery struct {
 	Connected time.Time
 	Done      time.Time // zero means now
 	Status    mail.Status
+	Verify    bool // nothing was to be delivered
+}
+
+// status is the outcome in Postfix's words.
+func (e Delivery) status() string {
+	switch {
+	case !e.Verify:
+		return e.Status.Class.String()
+	case e.Status.Class == mail.Sent:
+		return "deliverable"
+	}
+	return "undeliverable"
 }
 
 // BounceNotice: "ID: sender non-delivery notification: NEW".

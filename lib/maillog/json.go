@@ -168,7 +168,7 @@ func (e Delivery) json(o *object) {
 	}
 	o.b = append(o.b, ']')
 	o.str("dsn", e.Status.DSN)
-	o.str("status", e.Status.Class.String())
+	o.str("status", e.status())
 	o.str("text", e.Status.Text)
 }
 

@@ -268,7 +268,7 @@ func (e Delivery) text(l *line) {
 	l.str(", dsn=")
 	l.peer(e.Status.DSN)
 	l.str(", status=")
-	l.str(e.Status.Class.String())
+	l.str(e.status())
 	l.str(" (")
 	l.peer(e.Status.Text)
 	l.str(")")

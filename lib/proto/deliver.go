@@ -12,7 +12,7 @@ import (
 // AgentHello; then it sends again every result that no qmgr has acknowledged.
 const (
 	DeliverName    = "deliver"
-	DeliverVersion = 4
+	DeliverVersion = 5
 	// InlineMax bounds the content that travels inside Deliver, in bytes; a larger
 	// one comes as a descriptor.
 	InlineMax = 128 << 10
@@ -42,7 +42,7 @@ func (id *DeliveryID) decode(d *ipc.Decoder) { id.Epoch, id.Seq = d.Uint(), d.Ui
 type Deliver struct {
 	ID       DeliveryID
 	Service  string // master.cf's name: "smtp", "relay", "local", "bounce"
-	NextHop  string // bounce: "failure", "delay" or "success"
+	NextHop  string // bounce: what to report, one of Report...
 	Queue    mail.QueueID
 	File     uint64 // the content's place in the spool, for Result and Replaces
 	Slot     uint32
@@ -60,6 +60,7 @@ type Deliver struct {
 	CRC      uint32    // CRC-32C of the content, to be checked before the final dot
 	Inline   bool
 	Content  []byte // when Inline; refers to the frame after Decode
+	Verify   bool   // find out what would become of it, and deliver nothing
 	Keep     bool   // the destination is in demand: a session with it is worth keeping
 	Source   Source // where it leaves from
 	FDOffset int64  // else: where the content begins in the descriptor
@@ -79,8 +80,18 @@ type Source struct {
 type DeliverRecipient struct {
 	Index uint32 // number in the envelope
 	mail.Recipient
-	Status mail.Status
+	Status   mail.Status
+	Expanded bool // with Status: a message of its own goes to those it stands for
 }
+
+// What bounce is asked for, as the next hop of a delivery to it.
+const (
+	ReportFailure = "failure"
+	ReportDelay   = "delay"
+	ReportSuccess = "success"
+	ReportVerify  = "verify" // what would become of mail (mail.TraceVerify)
+	ReportRecord  = "record" // what became of it at the first attempt (mail.TraceRecord)
+)
 
 // hasMember is set in the byte of Notify when a Member follows.
 const hasMember = 0x80
@@ -116,6 +127,7 @@ func (m *Deliver) Append(b []byte) []byte {
 	b = ipc.AppendInt(b, m.Size)
 	b = ipc.AppendUint(b, uint64(m.CRC))
 	b = ipc.AppendInt(b, m.FDOffset)
+	b = ipc.AppendBool(b, m.Verify)
 	b = ipc.AppendBool(b, m.Keep)
 	b = ipc.AppendString(b, m.Source.Name)
 	if s := &m.Source; s.Name != "" {
@@ -135,7 +147,7 @@ func (m *Deliver) Append(b []byte) []byte {
 			b = ipc.AppendUint(append(b, byte(r.Notify)|hasMember), r.Member)
 		}
 		if report {
-			b = appendStatus(b, &r.Status)
+			b = ipc.AppendBool(appendStatus(b, &r.Status), r.Expanded)
 		}
 	}
 	return append(b, content...)
@@ -173,6 +185,7 @@ func (m *Deliver) Decode(b []byte) error {
 	m.Size = d.Int()
 	m.CRC = d.Uint32()
 	m.FDOffset = d.Int()
+	m.Verify = d.Bool()
 	m.Keep = d.Bool()
 	if m.Source = (Source{Name: d.String()}); m.Source.Name != "" {
 		m.Source.EHLO, m.Source.Addr4, m.Source.Addr6 = d.String(), d.String(), d.String()
@@ -192,6 +205,7 @@ func (m *Deliver) Decode(b []byte) error {
 		}
 		if report {
 			decodeStatus(&d, &r.Status)
+			r.Expanded = d.Bool()
 		}
 		m.Recipients = append(m.Recipients, r)
 	}

@@ -38,7 +38,7 @@ func messages() []message {
 		&Pressure{20, 1 << 40},
 		&Deliver{ID: DeliveryID{1, 2}, Service: "bounce", NextHop: "failure", Queue: "Q", File: 3, Slot: 4, Sender: "s@t", EnvID: "e", Ret: "FULL",
 			Body: mail.Body8Bit, UTF8: true, Origin: mail.FromLocal, Client: mail.Client{Name: "n", Addr: "a", Helo: "h", Protocol: "p", UID: 5}, Arrival: at, Active: at, Handed: at,
-			Size: 6, CRC: 7, Inline: true, Content: []byte("x"), FDOffset: 8, Source: Source{"ip1", "h", "192.0.2.1", "2001:db8::1"}, Recipients: []DeliverRecipient{{9, rc, st}}},
+			Size: 6, CRC: 7, Verify: true, Inline: true, Content: []byte("x"), FDOffset: 8, Source: Source{"ip1", "h", "192.0.2.1", "2001:db8::1"}, Recipients: []DeliverRecipient{{9, rc, st, true}}},
 		&Ack{[]DeliveryID{{1, 2}, {3, 4}}},
 		&Result{DeliveryID{1, 2}, "Q", 3, 4, st, []RecipientResult{{5, true, true, st}}, "panic", true},
 		&AgentHello{"smtp", 1, 17, []InHand{{DeliveryID{1, 2}, "Q", 3, 4, "failure", []uint32{5, 6}}}},
