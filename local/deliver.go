@@ -50,6 +50,8 @@ type delivery struct {
 	ctx  context.Context
 	r    *agent.Request
 	rc   *proto.DeliverRecipient
+
+	waited bool // for newer tables
 }
 
 // deliver delivers. replaced says that a new message takes the recipient over.

@@ -21,6 +21,9 @@ import (
 // mailbox delivers to t.user: by his .forward when he has one, else to his mailbox.
 func (d *delivery) mailbox(t target) (mail.Status, bool) {
 	j, a, err := d.place(t)
+	if errors.Is(err, errUnknown) && d.renewed() {
+		return d.deliver()
+	}
 	if errors.Is(err, errUnknown) && d.site.luserRelay != "" {
 		return d.luser(t)
 	}

@@ -24,6 +24,8 @@ type site struct {
 	home     string // home_mailbox
 	spool    string // mail_spool_directory
 	maxProc  int
+	made     time.Time
+	sources  []string // files that say which names there are
 
 	aliases     []aliasTable
 	split       table.Splitter
@@ -67,7 +69,7 @@ type owners func(path string) uint32
 // what depends on them is deferred.
 func newSite(c *config.Config, open table.Opener, owner owners, root bool) (*site, error) {
 	s := &site{
-		root: root, hostname: c.String("myhostname"), mailName: c.String("mail_name"), origin: c.String("myorigin"),
+		made: time.Now(), sources: sources(c, root), root: root, hostname: c.String("myhostname"), mailName: c.String("mail_name"), origin: c.String("myorigin"),
 		double: c.String("double_bounce_sender"), home: c.String("home_mailbox"), spool: c.String("mail_spool_directory"),
 		listed: len(c.List("local_recipient_maps")) > 0,
 		split:  address.Splitter(c), delimiter: c.String("recipient_delimiter"), keep: c.List("propagate_unmatched_extensions"),

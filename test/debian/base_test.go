@@ -49,9 +49,13 @@ func base(t *testing.T, cache string) string {
 	dir := t.TempDir()
 	must(t, "unshare", "--mount", "sh", "-ec", `mount -t tmpfs tmpfs "$1"
 		chmod 755 "$1"
-		debootstrap --variant=minbase --include=cron,procps "$2" "$1" "$3"
+		for try in 1 2 3; do # a mirror that does not answer for a moment is no failure
+			debootstrap --variant=minbase --include=cron,procps "$2" "$1" "$3" && break
+			test $try != 3 && find "$1" -mindepth 1 -xdev -delete && sleep 5
+		done
+		echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/test"
 		chroot "$1" apt-get clean
-		chroot "$1" apt-get install -qq -y --no-install-recommends --download-only $5
+		chroot "$1" apt-get install -o Acquire::Retries=3 -qq -y --no-install-recommends --download-only $5
 		tar -C "$1" -cf "$4.new" .`, "sh", dir, s.suite, s.mirror, tar, strings.Join(extra, " "))
 	if err := os.Rename(tar+".new", tar); err != nil {
 		t.Fatal(err)

@@ -1,8 +1,10 @@
 package debian
 
 import (
+	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,8 +15,8 @@ import (
 // build is done once for all tests.
 var build sync.Once
 
-// fresh starts a machine with the package beside it.
-func fresh(t *testing.T) *machine {
+// deb makes the package and returns the top folder.
+func deb(t *testing.T) string {
 	t.Helper()
 	if os.Getenv("POSTRIDER_DEBIAN") == "" {
 		t.Skip("installs Debian in a directory: make debian")
@@ -26,11 +28,18 @@ func fresh(t *testing.T) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	build.Do(func() { must(t, "make", "-s", "-C", top, "deb") })
+	return top
+}
+
+// fresh starts a machine with the package beside it.
+func fresh(t *testing.T) *machine {
+	t.Helper()
+	top := deb(t)
 	const cache = "/var/cache/postrider-test" // which a fresh clone finds again
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	build.Do(func() { must(t, "make", "-s", "-C", top, "deb") })
 	m := start(t, base(t, cache))
 	text, err := os.ReadFile(filepath.Join(top, "build", "postrider.deb"))
 	if err != nil {
@@ -76,6 +85,14 @@ func TestFresh(t *testing.T) {
 		m.received("ann", "Subject: by a program")
 		if from := m.mail("ann"); !strings.Contains(from, "From: joe@fresh.example.com") && !strings.Contains(from, "<joe@fresh.example.com>") {
 			t.Errorf("no sender:\n%s", from)
+		}
+		for _, user := range []string{"root", "ann"} { // where mail(1), mutt and others look, and may lock it
+			if got := strings.TrimSpace(m.run("stat -c '%a %U %G' /var/mail/" + user)); got != "600 "+user+" mail" {
+				t.Errorf("/var/mail/%s: %s", user, got)
+			}
+		}
+		if out := m.as("ann", "mail -H"); !strings.Contains(out, "by a program") {
+			t.Errorf("mail -H:\n%s", out)
 		}
 		m.run("echo x | mail -s 'to the postmaster' postmaster")
 		m.received("root", "Subject: to the postmaster")
@@ -193,6 +210,40 @@ func expected(name string) bool {
 		}
 	}
 	return false
+}
+
+// make uninstall takes away what make install put there, but configuration and aliases.
+func TestUninstall(t *testing.T) {
+	top := deb(t)
+	dir := t.TempDir()
+	// Without go in the path nothing is built again.
+	t.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+	if path, err := exec.LookPath("go"); err == nil {
+		t.Logf("%s builds again", path)
+	}
+	args := []string{"-s", "-C", top, "PREFIX=/usr", "CONFDIR=/etc/postrider", "DESTDIR=" + dir}
+	must(t, "make", append(args, "install")...)
+	for _, name := range []string{"usr/sbin/postrider", "usr/sbin/sendmail", "usr/bin/mailq", "usr/lib/sendmail", "usr/lib/systemd/system/postrider.service", "usr/share/man/man8/qmgr.8"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
+			t.Errorf("install: %v", err)
+		}
+	}
+	// Another mail system's mailq stays.
+	mailq := filepath.Join(dir, "usr/bin/mailq")
+	if err := errors.Join(os.Remove(mailq), os.Symlink("../sbin/exim4", mailq)); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "make", append(args, "uninstall")...)
+	var left []string
+	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			left = append(left, strings.TrimPrefix(path, dir))
+		}
+		return err
+	})
+	if got, want := strings.Join(left, " "), "/etc/aliases /etc/postrider/main.cf /etc/postrider/master.cf /etc/postrider/sched.cf.sample /usr/bin/mailq"; got != want {
+		t.Errorf("left: %s", got)
+	}
 }
 
 // A machine that runs Debian's Postfix: apt replaces it by the package, which takes over
