@@ -7,6 +7,7 @@ import (
 
 	"postrider/lib/mailq"
 	"postrider/lib/operator"
+	"postrider/lib/progress"
 	"postrider/lib/proto"
 	"postrider/lib/sysexits"
 )
@@ -51,7 +52,13 @@ func (c *command) list(o *options) int {
 	} else {
 		w = mailq.NewText(c.stdout, c.cfg.String("empty_address_recipient"))
 	}
-	if err := q.List(&proto.List{}, func(it *proto.Item) error { w.Item(it); return nil }); err != nil {
+	var wait *progress.Line
+	if !progress.Terminal(c.stdout) { // there the listing itself shows that it goes on
+		wait = progress.Start(c.stderr, "postqueue: listing")
+	}
+	err := q.List(&proto.List{}, func(it *proto.Item) error { w.Item(it); wait.Add(); return nil })
+	wait.Stop()
+	if err != nil {
 		return c.failed(unavailable, "view", err)
 	}
 	if err := w.Close(); err != nil {

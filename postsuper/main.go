@@ -18,6 +18,7 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/mail"
 	"postrider/lib/operator"
+	"postrider/lib/progress"
 	"postrider/lib/proto"
 	"postrider/lib/sysexits"
 )
@@ -47,18 +48,19 @@ func Main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout
 type verb struct {
 	kind    proto.VerbKind
 	each    string // for one message
+	doing   string // while it lasts
 	summary string
 	ids     func(*options) []string
 }
 
 // verbs are the verbs in the order in which they are carried out, with their lines.
 var verbs = []verb{
-	{proto.VerbRequeue, "requeued", "Requeued", func(o *options) []string { return o.Requeue }},
-	{proto.VerbDelete, "removed", "Deleted", func(o *options) []string { return o.Delete }},
-	{proto.VerbExpire, "expired", "Force-expired", func(o *options) []string { return o.Expire }},
-	{proto.VerbExpireAll, "expired", "Force-expired", func(o *options) []string { return o.ExpireAll }},
-	{proto.VerbHold, "placed on hold", "Placed on hold", func(o *options) []string { return o.Hold }},
-	{proto.VerbRelease, "released from hold", "Released from hold", func(o *options) []string { return o.Release }},
+	{proto.VerbRequeue, "requeued", "requeuing", "Requeued", func(o *options) []string { return o.Requeue }},
+	{proto.VerbDelete, "removed", "deleting", "Deleted", func(o *options) []string { return o.Delete }},
+	{proto.VerbExpire, "expired", "expiring", "Force-expired", func(o *options) []string { return o.Expire }},
+	{proto.VerbExpireAll, "expired", "expiring", "Force-expired", func(o *options) []string { return o.ExpireAll }},
+	{proto.VerbHold, "placed on hold", "putting on hold", "Placed on hold", func(o *options) []string { return o.Hold }},
+	{proto.VerbRelease, "released from hold", "releasing", "Released from hold", func(o *options) []string { return o.Release }},
 }
 
 func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -124,7 +126,9 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 		if verb == nil {
 			continue
 		}
+		wait := progress.Start(stderr, "postsuper: "+verbs[i].doing)
 		done, err := q.Do(verb)
+		wait.Stop()
 		if err != nil {
 			return fatal(operator.ExitCode(err), "%v", err)
 		}
