@@ -266,3 +266,18 @@ func TestSendTail(t *testing.T) {
 		t.Errorf("%v for a frame that is too large", err)
 	}
 }
+
+// TestNoDescriptor: a descriptor that cannot be copied is the sender's to hear of, since
+// nothing was sent, and the connection goes on.
+func TestNoDescriptor(t *testing.T) {
+	a, b := pair(t)
+	if err := a.SendFDs(1, nil, -1); !errors.Is(err, ErrNoDescriptor) {
+		t.Errorf("a descriptor that cannot be copied: %v", err)
+	}
+	if err := a.Send(2, nil); err != nil {
+		t.Error(err)
+	}
+	if f, err := b.Next(); err != nil || f.Type != 2 {
+		t.Errorf("type %d, %v", f.Type, err)
+	}
+}
