@@ -61,7 +61,9 @@ func (m *manager) record(msg *message, report string, r *proto.Result) {
 			continue
 		}
 		rc.status, rc.tried, rc.mayFail = msg.share(rr.Status), true, true
-		m.trace(msg, rr.Index)
+		if !rr.Replaced {
+			m.trace(msg, rr.Index)
+		}
 		switch {
 		case rr.Replaced:
 			rc.state = replaced
@@ -89,6 +91,7 @@ func (m *manager) expanded(msg *message, rr *proto.RecipientResult) {
 	if msg.Envelope.Recipients[rr.Index].Notify&mail.NotifySuccess != 0 && msg.Envelope.Sender != "" {
 		msg.arrived = append(msg.arrived, rr.Index)
 	}
+	m.trace(msg, rr.Index)
 }
 
 // trace notes a recipient whose outcome the sender asked for: of each attempt when nothing
