@@ -109,6 +109,7 @@ func transport(c *config.Config, v config.Service) (sched.Transport, error) {
 		t.UnprovenShare = c.Int("unproven_destination_share")
 		t.Resolves = true
 	}
+	t.Spares = served[v.Command] == "local"
 	if t.RecipientLimit <= 0 || t.RecipientLimit > recipientsMax {
 		t.RecipientLimit = recipientsMax
 	}

@@ -46,7 +46,7 @@ func TestSettings(t *testing.T) {
 	stock := sched.Transport{Slots: 100, InitialConcurrency: 5, ConcurrencyLimit: 20, RecipientLimit: 50,
 		PositiveFeedback: feedback("1"), NegativeFeedback: feedback("1"), CohortLimit: 1, RetryTime: time.Minute, UnprovenShare: 50, Resolves: true}
 	local := stock
-	local.RecipientLimit, local.UnprovenShare, local.Resolves = 1, 0, false
+	local.RecipientLimit, local.UnprovenShare, local.Resolves, local.Spares = 1, 0, false, true
 	if got := s.sched.Transports["smtp"]; !reflect.DeepEqual(got, stock) {
 		t.Errorf("smtp: %+v, want %+v", got, stock)
 	}

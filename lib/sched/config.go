@@ -36,6 +36,10 @@ type Transport struct {
 	// UnprovenShare is unproven_destination_share: how much of Slots, in percent,
 	// the destinations without a recent success may hold together; 0 is no limit.
 	UnprovenShare int
+	// Spares leaves half of Slots to destinations that have nothing in hand: while half
+	// are in use, and not by it alone, a destination with some gets no more. So fifty users
+	// whose commands or files hang, with a hundred slots, do not stop the mail of others.
+	Spares bool
 	// DestinationRateDelay is destination_rate_delay: how long a destination rests
 	// after each delivery. It makes every window 1.
 	DestinationRateDelay time.Duration

@@ -83,6 +83,10 @@
 // a site whose first mail comes when ten thousand wait that nobody has seen alive need
 // not wait for them all.
 //
+// Users of this machine need no proof, and one whose home or command hangs may have had
+// mail a minute ago. Where Spares is set, the same is therefore counted over all slots and
+// whatever the rank: while half of them are in use, a destination that has some keeps to those.
+//
 // # Rates
 //
 // DestinationRateDelay makes a destination rest after each delivery,

@@ -38,7 +38,8 @@ func (m *Machine) rank(d *dest, r rank) {
 		t.unprovenBusy += d.busy
 	case r == proven:
 		d.curbed.leave()
-		t.freed(d.busy)
+		t.unprovenBusy -= d.busy
+		t.uncurb()
 	}
 	d.settle()
 	m.settle(t)
@@ -67,19 +68,21 @@ func (c *tier) rankCan(r rank) bool {
 	return c.rings[r][0].n+c.rings[r][1].n+c.rings[r][2].n > 0
 }
 
-// short says whether slots for unproven destinations are short for d: half of
-// their share is in use, and not by d alone.
+// short says whether slots are short for d: half of those that it may have a part of are
+// in use, and not by d alone. That is the share of the unproven, or all where Spares says so.
 func (t *transport) short(d *dest) bool {
+	if t.Spares && t.Slots > 0 && 2*t.busy >= t.Slots && t.busy > d.busy {
+		return true
+	}
 	limit := t.unproven()
-	return limit > 0 && 2*t.unprovenBusy >= limit && t.unprovenBusy > d.busy
+	return limit > 0 && d.rank != proven && 2*t.unprovenBusy >= limit && t.unprovenBusy > d.busy
 }
 
-// freed counts n slots less that unproven destinations have. Those that were
-// curbed because slots were short and may have more now go back to their rings.
-func (t *transport) freed(n int) {
-	t.unprovenBusy -= n
+// uncurb is called when slots were freed. Those that were curbed because slots were short
+// and may have more now go back to their rings.
+func (t *transport) uncurb() {
 	var next *node[dest]
-	for x := t.curbed.first; x != nil; x = next { // no more than the share, since each has a slot
+	for x := t.curbed.first; x != nil; x = next { // no more than there are slots, since each has one
 		next = x.next
 		if d := x.of; d.busy == 0 || !t.short(d) {
 			x.leave()
@@ -89,19 +92,21 @@ func (t *transport) freed(n int) {
 }
 
 // mayStart says whether d, which is open, may start an entry now. If not, it
-// has left its ring: its rank was too old; or it is unproven, has connections,
-// and slots are short, so it is curbed until they are not. Without any it begins
-// with one, and that is its window.
+// has left its ring: its rank was too old; or it has connections and slots are short,
+// so it is curbed until they are not. An unproven one without any begins with one, and
+// that is its window.
 func (m *Machine) mayStart(d *dest) bool {
 	was := d.rank
 	if m.expire(d); d.rank != was && d.trans.unproven() > 0 {
 		return false
 	}
-	if d.rank == proven || !d.trans.short(d) {
+	if !d.trans.short(d) {
 		return true
 	}
 	if d.busy == 0 {
-		d.window = 1
+		if !d.trans.Spares {
+			d.window = 1
+		}
 		return true
 	}
 	d.trans.curbed.push(&d.curbed)

@@ -74,8 +74,9 @@ func (m *Machine) letGo(e *entry, made bool) {
 	e.dest.trans.busy--
 	m.hold(e.flow.bin.tier, -1)
 	if e.dest.rank != proven {
-		e.dest.trans.freed(1)
+		e.dest.trans.unprovenBusy--
 	}
+	e.dest.trans.uncurb()
 	m.rest(e.dest)
 	m.settle(e.dest.trans)
 	m.ended(e, made)

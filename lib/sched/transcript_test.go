@@ -138,7 +138,7 @@ var setup = map[string]bool{"config": true, "transport": true, "queue": true, "l
 // do runs one command:
 //
 //	config active=N recipients=N min=TIME max=TIME life=TIME bounce=TIME seed=N (of the Retry)
-//	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= retry= rate= pace= | gone]
+//	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= spares= retry= rate= pace= | gone]
 //	queue NAME [slots= weight= share= | gone]   priorities off|AGING
 //	limit NAME [COUNT/TIME[/BURST]]... [connections=N] | gone
 //	window NAME FROM-TO (times of each day)   pool NAME SOURCE=WEIGHT[/LIMIT]...   sourcedown NAME
@@ -174,7 +174,7 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		c := stock()
 		err := settings(args[1:], map[string]any{"slots": &c.Slots, "initial": &c.InitialConcurrency,
 			"limit": &c.ConcurrencyLimit, "rcpts": &c.RecipientLimit, "pos": &c.PositiveFeedback,
-			"neg": &c.NegativeFeedback, "names": &c.Resolves, "cohort": &c.CohortLimit, "share": &c.UnprovenShare,
+			"neg": &c.NegativeFeedback, "names": &c.Resolves, "cohort": &c.CohortLimit, "share": &c.UnprovenShare, "spares": &c.Spares,
 			"retry": &c.RetryTime, "rate": &c.DestinationRateDelay, "pace": &c.TransportRateDelay})
 		s.cfg.Transports[args[0]] = c
 		return err

@@ -138,6 +138,9 @@ func (m *Machine) why(e *entry) Waiting {
 	case d.resting:
 		w.Cause, w.Until = ForRate, d.rested
 		set(t.name+"_destination_rate_delay", t.DestinationRateDelay.String())
+	case d.curbed.in != nil && t.Spares:
+		w.Cause, w.Used, w.Limit = ForSlots, t.busy, t.Slots
+		set("maxproc of "+t.name, strconv.Itoa(t.Slots))
 	case d.curbed.in != nil:
 		w.Cause, w.Used, w.Limit = ForShare, t.unprovenBusy, t.unproven()
 		set("unproven_destination_share", strconv.Itoa(t.UnprovenShare)+"%")

@@ -39,6 +39,11 @@ type Instance struct {
 	Crashes bool
 	// Wrap, if set, changes the command of each program before it is started.
 	Wrap func(*exec.Cmd)
+	// Private, if set, is a shell script that arranges a mount namespace of its own for the
+	// system, as root, before master starts there.
+	Private string
+	// Stdout, if set, is master's standard output.
+	Stdout *os.File
 
 	t      testing.TB
 	main   []string
@@ -239,6 +244,12 @@ func (i *Instance) Launch() {
 	cmd.Dir = "/"
 	// A test that is ended by its time limit leaves nothing running.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: i.cred, Pdeathsig: syscall.SIGTERM}
+	if i.Stdout != nil {
+		cmd.Stdout = i.Stdout
+	}
+	if i.Private != "" {
+		i.private(cmd)
+	}
 	if i.Wrap != nil {
 		i.Wrap(cmd)
 	}
