@@ -444,6 +444,7 @@ func (r *dropReader) hand(ctx context.Context, name string, m *message, picked m
 	r.mu.Unlock()
 	m.picked = func(err error) { r.answered(name, err) }
 	r.log.Event(picked)
+	r.log.Settle()
 	m.append()
 	r.handed++
 	return nil

@@ -71,6 +71,12 @@ func (l *Logger) Close() { l.sink.ring.close() }
 // passed.
 func (l *Logger) Flush() { l.sink.ring.flush() }
 
+// Settle waits until the lines that were logged before are in the log, so that those of
+// the next program come behind them: pflogsumm counts a message only when it has read where
+// it came from before its size. It costs nothing when they are, which is the rule, since
+// events that introduce a message do not linger; and at most 50 ms once when the log is stuck.
+func (l *Logger) Settle() { l.sink.ring.settle() }
+
 // Named returns a Logger with another tag: "postfix/submission/smtpd".
 func (l *Logger) Named(tag string) *Logger {
 	return &Logger{l.h.ResetNamedIntercept(tag), l.sink, tag, l.number}

@@ -32,16 +32,19 @@ const (
 type ring struct {
 	notice func(lost uint64) []byte // renders the line about lost ones
 
-	mu     sync.Mutex
-	buf    []byte // whole lines
-	max    int
-	lost   uint64
-	closed bool
-	awake  bool          // the writer has been told that there is something
-	stuck  bool          // waiting for room was in vain since the last write that succeeded
-	room   chan struct{} // closed and made anew when the buffer was taken
-	out    *os.File
-	kind   Kind
+	mu      sync.Mutex
+	buf     []byte // whole lines
+	max     int
+	lost    uint64
+	closed  bool
+	taken   uint64        // bytes that ever came into buf
+	written atomic.Uint64 // of them, those that are written or given up
+	awake   bool          // the writer has been told that there is something
+	late    bool          // a line that is to be late waits
+	stuck   bool          // waiting for room was in vain since the last write that succeeded
+	room    chan struct{} // closed and made anew when the buffer was taken
+	out     *os.File
+	kind    Kind
 
 	datagrams atomic.Bool // kind is Syslog
 	wake      chan struct{}
@@ -63,9 +66,19 @@ func newRing(max int, notice func(uint64) []byte) *ring {
 
 func (r *ring) syslog() bool { return r.datagrams.Load() }
 
+// urgency is how soon a line is written. The lines of one message come from several
+// processes, and analysers want them in order.
+type urgency uint8
+
+const (
+	usual  urgency = iota
+	urgent         // at once: lines of other processes follow
+	late           // not before it has lingered: it follows a line of another process
+)
+
 // put takes one line, or counts it as lost when there is no room and the output
 // does not make any.
-func (r *ring) put(b []byte) {
+func (r *ring) put(b []byte, u urgency) {
 	r.mu.Lock()
 	if len(r.buf)+len(b) > r.max && !r.closed && !r.stuck && r.out != nil && len(b) <= r.max {
 		r.await(len(b))
@@ -76,9 +89,11 @@ func (r *ring) put(b []byte) {
 		return
 	}
 	r.buf = append(r.buf, b...)
+	r.taken += uint64(len(b))
 	rouse := !r.awake
 	r.awake = true
-	half := len(r.buf) > r.max/2
+	r.late = r.late || u == late
+	half := u == urgent || len(r.buf) > r.max/2
 	r.mu.Unlock()
 	if rouse {
 		signal(r.wake)
@@ -138,6 +153,24 @@ func (r *ring) flush() {
 	}
 }
 
+// settle waits until the lines that were logged before are written, unless the log is
+// away or stuck. Mostly they are.
+func (r *ring) settle() {
+	r.mu.Lock()
+	upTo, stands := r.taken, r.closed || r.stuck || r.out == nil
+	r.mu.Unlock()
+	for end := time.Now().Add(yield); !stands && r.written.Load() < upTo; {
+		signal(r.full)
+		if time.Now().After(end) {
+			r.mu.Lock()
+			r.stuck = r.written.Load() < upTo
+			r.mu.Unlock()
+			return
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
 func (r *ring) close() {
 	r.mu.Lock()
 	already := r.closed
@@ -166,7 +199,7 @@ func (r *ring) write() {
 		var reply chan struct{}
 		select {
 		case <-r.wake:
-			if pause := linger - time.Since(last); pause > 0 {
+			if pause := r.pause(last); pause > 0 {
 				reply = r.gather(pause)
 			}
 		case reply = <-r.flushes:
@@ -177,11 +210,12 @@ func (r *ring) write() {
 			ended = true
 		default:
 		}
-		b, lost := r.take(spare)
+		b, lost, upTo := r.take(spare)
 		if lost > 0 {
 			b = append(b, r.notice(lost)...)
 		}
 		r.deliver(b)
+		r.written.Store(upTo)
 		last = time.Now()
 		if spare = nil; cap(b) <= 256<<10 {
 			spare = b[:0]
@@ -198,6 +232,16 @@ func (r *ring) write() {
 	}
 }
 
+// pause is how long lines are to gather yet.
+func (r *ring) pause(last time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.late {
+		return linger
+	}
+	return linger - time.Since(last)
+}
+
 // gather lets lines come in for a while.
 func (r *ring) gather(d time.Duration) (reply chan struct{}) {
 	t := time.NewTimer(d)
@@ -212,18 +256,18 @@ func (r *ring) gather(d time.Duration) (reply chan struct{}) {
 }
 
 // take returns all lines there are, if there is a log to write them to.
-func (r *ring) take(spare []byte) (b []byte, lost uint64) {
+func (r *ring) take(spare []byte) (b []byte, lost, upTo uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.awake = false
+	r.awake, r.late = false, false
 	if r.out == nil {
-		return spare, 0
+		return spare, 0, r.written.Load()
 	}
 	b, lost = r.buf, r.lost
 	r.buf, r.lost = spare, 0
 	close(r.room)
 	r.room = make(chan struct{})
-	return b, lost
+	return b, lost, r.taken
 }
 
 // deliver writes b. After an error it tries again, and at once when the log is
