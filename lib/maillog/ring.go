@@ -42,7 +42,7 @@ type ring struct {
 	awake   bool          // the writer has been told that there is something
 	late    bool          // a line that is to be late waits
 	stuck   bool          // waiting for room was in vain since the last write that succeeded
-	room    chan struct{} // closed and made anew when the buffer was taken
+	room    chan struct{} // nil while nobody waits for room; closed when the buffer was taken
 	out     *os.File
 	kind    Kind
 
@@ -50,16 +50,19 @@ type ring struct {
 	wake      chan struct{}
 	full      chan struct{} // more than half of the buffer is used: do not linger
 	opened    chan struct{}
+	timer     *time.Timer // of gather
 	flushes   chan chan struct{}
 	closing   chan struct{}
 	done      chan struct{}
 }
 
 func newRing(max int, notice func(uint64) []byte) *ring {
-	r := &ring{notice: notice, max: max, room: make(chan struct{}),
+	r := &ring{notice: notice, max: max,
 		full: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1), opened: make(chan struct{}, 1),
 		flushes: make(chan chan struct{}), closing: make(chan struct{}), done: make(chan struct{})}
+	r.timer = time.NewTimer(0)
+	r.timer.Stop()
 	go r.write()
 	return r
 }
@@ -109,6 +112,9 @@ func (r *ring) await(n int) {
 	t := time.NewTimer(yield)
 	defer t.Stop()
 	for len(r.buf)+n > r.max && !r.closed && !r.stuck {
+		if r.room == nil {
+			r.room = make(chan struct{})
+		}
 		room := r.room
 		r.mu.Unlock()
 		signal(r.full)
@@ -244,7 +250,8 @@ func (r *ring) pause(last time.Time) time.Duration {
 
 // gather lets lines come in for a while.
 func (r *ring) gather(d time.Duration) (reply chan struct{}) {
-	t := time.NewTimer(d)
+	t := r.timer
+	t.Reset(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -265,8 +272,10 @@ func (r *ring) take(spare []byte) (b []byte, lost, upTo uint64) {
 	}
 	b, lost = r.buf, r.lost
 	r.buf, r.lost = spare, 0
-	close(r.room)
-	r.room = make(chan struct{})
+	if r.room != nil {
+		close(r.room)
+		r.room = nil
+	}
 	return b, lost, r.taken
 }
 

@@ -56,9 +56,7 @@ func TestTwoInstances(t *testing.T) {
 			t.Errorf("%s: the other does not answer", what)
 		}
 	}
-	if r := a.Run("postsuper", "-d", queued[b]); !strings.Contains(r.Stderr+r.Stdout, "") || len(b.List()) != 1 {
-		t.Errorf("the other's message: %+v", r)
-	}
+	a.Run("postsuper", "-d", queued[b])
 	same("a delete of the other's queue id")
 	a.Must("postqueue", "-f")
 	a.Await("a second attempt", func() bool { return len(a.Grep(`status=deferred`)) == 2 })
