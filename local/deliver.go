@@ -70,6 +70,9 @@ func (d *delivery) deliver() (st mail.Status, replaced bool) {
 		return bounced("5.4.6", fmt.Sprintf("mail forwarding loop for %s", rc.Address.External())), false
 	}
 
+	if path, is := strings.CutPrefix(d.r.NextHop, proto.MaildirHop); is && d.r.NextHop != rc.Address.Domain() {
+		return d.routed(path), false
+	}
 	self := target{address: rc.Address, sender: d.r.Sender, here: true, user: s.user(name)}
 	// What we sent on ourselves was expanded to the end; doing it again would send an
 	// alias that names itself in circles.

@@ -400,6 +400,34 @@ func TestLineFeeds(t *testing.T) {
 	}
 }
 
+// The maildir of a route has the names of the address in its path; what could lead out of
+// it, or make two mailboxes one, is no address there.
+func TestRouted(t *testing.T) {
+	r := newRig(t, false, nil)
+	to := func(path, rcpt string) proto.RecipientResult {
+		q := request(letter, rcpt)
+		q.NextHop = proto.MaildirHop + path
+		return r.do(q)
+	}
+	says(t, to(r.dir+"/$domain/$user/$extension", "Bob+x@Store.test"), "sent 2.0.0 delivered to maildir")
+	says(t, to(r.dir+"/$domain/$user/$extension", "bob@Store.test"), "sent 2.0.0 delivered to maildir")
+	for _, dir := range []string{"store.test/bob", "store.test/bob/x"} {
+		if got := read(t, filepath.Join(r.dir, dir)); len(got) != 1 || !strings.HasPrefix(got[0], "Return-Path: <alice@example.org>\n") {
+			t.Errorf("%s: %q", dir, got)
+		}
+	}
+	for _, rcpt := range []string{`../bob@store.test`, `a/b@store.test`, `..@store.test`, `.x@store.test`, "a\x00b@store.test", "@store.test"} {
+		says(t, to(r.dir+"/$domain/$user", rcpt), "bounced 5.1.3")
+	}
+	says(t, to(r.dir+"/$domian", "bob@store.test"), "deferred 4.3.5 the maildir of its route in sched.cf: there is no $domian")
+	q := request(letter, "bob@maildir:"+r.dir)
+	q.NextHop = "maildir:" + r.dir // as local of default_transport has it
+	says(t, r.do(q), "sent 2.0.0 delivered to maildir")
+	if got := read(t, filepath.Join(r.dir, "bob")); len(got) != 1 {
+		t.Errorf("%d messages", len(got))
+	}
+}
+
 // A message that breaks off leaves nothing; nor does one that cannot be shown in new/.
 func TestMaildirFails(t *testing.T) {
 	m := maildir{Dir: filepath.Join(t.TempDir(), "m"), Host: "a/b:c"}

@@ -10,6 +10,7 @@
 //	forward.go   one new message in the place of a recipient
 //	loop.go      Delivered-To, against loops between machines
 //	mailbox.go   which mailbox, command or file, and with whose rights
+//	route.go     the maildir of a route in sched.cf
 //	macros.go    what a delivery puts into mailbox_command and its like
 //	gate.go      one delivery of a user at a time knocks at his home
 //	helper.go    the process that has the recipient's rights

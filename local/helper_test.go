@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postrider/lib/proto"
 )
 
 // start starts a helper as it stands, with our own rights, and gives it the first
@@ -142,6 +144,17 @@ func TestHelperAsUser(t *testing.T) {
 	if a := r.site.Load().accounts["bob"]; len(a.groups) != 2 || a.groups[0] != 8 || a.groups[1] != 100 {
 		t.Errorf("groups %v", a.groups)
 	}
+}
+
+// The maildir of a route belongs to default_privs.
+func TestRoutedAsNobody(t *testing.T) {
+	r, homes := asRoot(t, "default_privs=bob")
+	q := request(letter, "root@store.test")
+	q.NextHop = proto.MaildirHop + homes + "/bob/$domain/$user"
+	says(t, r.do(q), "sent 2.0.0 delivered to maildir")
+	owned(t, filepath.Join(homes, "bob", "store.test"), nobody)
+	q.NextHop = proto.MaildirHop + homes + "/root/$user"
+	says(t, r.do(q), "deferred 4.2.0 maildir delivery failed: ")
 }
 
 // owned checks the owner of everything below dir, and that nobody else may look.

@@ -178,7 +178,7 @@ func (m *manager) applyResult(msg *message, d *delivery, r *proto.Result) {
 			}
 		}
 	default:
-		m.record(msg, "", r)
+		m.record(msg, "", d.nextHop, r)
 	}
 	m.untried(msg, d)
 }

@@ -1,6 +1,9 @@
 package qmgr
 
 import (
+	"strings"
+	"time"
+
 	"postrider/lib/mail"
 	"postrider/lib/proto"
 	"postrider/lib/sched"
@@ -29,7 +32,7 @@ func (m *manager) results(a *agent, rs []proto.Result) {
 		}
 		delete(m.inHand, id)
 		a.busy--
-		m.record(d.msg, d.report, r)
+		m.record(d.msg, d.report, d.nextHop, r)
 		// A recipient the agent says nothing of was not tried.
 		m.untried(d.msg, d)
 		if r.Absent {
@@ -42,8 +45,8 @@ func (m *manager) results(a *agent, rs []proto.Result) {
 }
 
 // record notes the outcome for each recipient of a result: of a delivery, or of a report
-// when it is one.
-func (m *manager) record(msg *message, report string, r *proto.Result) {
+// when it is one. hop is where it went.
+func (m *manager) record(msg *message, report, hop string, r *proto.Result) {
 	for i := range r.Recipients {
 		rr := &r.Recipients[i]
 		if int(rr.Index) >= len(msg.rcpts) {
@@ -79,6 +82,9 @@ func (m *manager) record(msg *message, report string, r *proto.Result) {
 			rc.state = failed
 		default:
 			rc.state = deferred
+			if strings.HasPrefix(hop, proto.MaildirHop) {
+				rc.due = m.now().Add(maildirPause)
+			}
 		}
 	}
 }
@@ -108,3 +114,7 @@ func (m *manager) trace(msg *message, n uint32) {
 	}
 	msg.traced = append(msg.traced, n)
 }
+
+// maildirPause is how long mail waits for the maildir of a route that could not be
+// written, whatever its schedule: nobody's server is to be spared.
+const maildirPause = time.Minute

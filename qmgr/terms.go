@@ -210,7 +210,7 @@ func (m *manager) unready(msg *message, n uint32, status *mail.Status) bool {
 	switch status {
 	case factsMissing: // its next pass waits for them
 		msg.rcpts[n].state, msg.rcpts[n].due = deferred, m.now()
-	case &sourceless, &noMaildir:
+	case &sourceless:
 		m.postpone(msg, n, m.now().Add(time.Minute), *status)
 		msg.rcpts[n].mayFail = true
 	default:
@@ -230,20 +230,13 @@ func (m *manager) divert(r *policy.Route, to *sched.Recipient) *mail.Status {
 		st := r.Status
 		return &st
 	case policy.RouteMaildir:
-		return &noMaildir
+		to.NextHop = proto.MaildirHop + r.Path
+	default:
+		to.NextHop, to.User = hopsOf(r), ""
 	}
-	to.Transport, to.NextHop, to.User = r.Transport, hopsOf(r), ""
-	if to.Transport == "" {
-		if to.Transport = "smtp"; r.LMTP {
-			to.Transport = "lmtp"
-		}
-	}
+	to.Transport = r.Service()
 	return nil
 }
-
-// noMaildir is the status of mail for a maildir of a route, which nobody writes yet: it
-// waits, and is looked at each minute.
-var noMaildir = mail.Status{Class: mail.Deferred, DSN: "4.3.5", Text: "the maildir of its route in sched.cf cannot be written by this version"}
 
 // hopsOf writes the hops of a route as smtp and lmtp read a next hop.
 func hopsOf(r *policy.Route) string {

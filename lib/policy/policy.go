@@ -127,12 +127,31 @@ type Route struct {
 	LMTP      bool   // RouteHops: the protocol
 	Transport string // RouteHops: the line of master.cf that delivers; "": smtp or lmtp
 	Hops      []Hop  // RouteHops
-	Path      string // RouteMaildir: absolute
+	Path      string // RouteMaildir: absolute, may hold MaildirNames
 	Status    mail.Status
 	// Connections is how many deliveries at once go to one recipient domain; 0: no limit.
 	// LMTP has 10 unless the policy says otherwise.
 	Connections int
 }
+
+// Service is the line of master.cf that delivers, "" when none is needed, or main.cf's is.
+func (r *Route) Service() string {
+	switch {
+	case r.Kind == RouteMaildir:
+		return "local"
+	case r.Kind != RouteHops:
+		return ""
+	case r.Transport != "":
+		return r.Transport
+	case r.LMTP:
+		return "lmtp"
+	}
+	return "smtp"
+}
+
+// MaildirNames are what the path of a maildir may hold as $name, as in the parameters of
+// local(8): each stands for one part of the recipient's address, or for the sender.
+var MaildirNames = []string{"user", "extension", "local", "domain", "recipient", "sender"}
 
 // Hop is one next hop of a route. It has a name, an address or both.
 type Hop struct {

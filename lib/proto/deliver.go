@@ -18,6 +18,10 @@ const (
 	InlineMax = 128 << 10
 )
 
+// MaildirHop begins the next hop of mail that sched.cf leads into a maildir; the path
+// follows, with names that local expands (policy.MaildirNames).
+const MaildirHop = "maildir:"
+
 // Frame types of the deliver conversation.
 const (
 	TypeDeliver  = iota + 1 // qmgr: Deliver, with a descriptor when Inline is false

@@ -105,6 +105,7 @@ func TestProblems(t *testing.T) {
 		{"window \"w\" {\n  days = \"mon\"\n  zone = \"Europe/Wien\"\n}" + tail, `sched.cf:3:10: zone:`},
 		{"route \"r\" { }" + tail, `needs one of mx_list, maildir, error and discard`},
 		{"route \"r\" { maildir = \"x\" }" + tail, `maildir: write the full path`},
+		{"route \"r\" { maildir = \"/x/$domian/$user\" }" + tail, `maildir: there is no $domian; did you mean "domain"?`},
 		{"route \"r\" { mx_list = [\"a b\"] }" + tail, `sched.cf:1:24: mx_list: write`},
 		{"route \"r\" { mx_list = [{ nam = \"a\" }] }" + tail, `a next hop has no "nam"; did you mean "name"?`},
 		{"route \"r\" { protocol = \"lmpt\" }" + tail, `did you mean "lmtp"?`},

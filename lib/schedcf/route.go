@@ -3,6 +3,7 @@ package schedcf
 import (
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
+	"postrider/lib/config"
 	"postrider/lib/mail"
 	"postrider/lib/policy"
 )
@@ -46,14 +48,25 @@ func (r *reader) route(b *block, d declaration) {
 		if !path.IsAbs(s) {
 			b.errorf(at, "maildir: write the full path")
 		}
+		_, err := config.Expand(s, func(name string) string {
+			if !slices.Contains(policy.MaildirNames, name) {
+				b.errorf(at, "maildir: there is no $%s%s", name, suggest(name, policy.MaildirNames))
+			}
+			return name
+		})
+		if err != nil {
+			b.errorf(at, "maildir: %v", err)
+		}
 	}
 	for name, kind := range map[string]policy.RouteKind{"error": policy.RouteError, "discard": policy.RouteDiscard} {
 		if s, _, has := b.one(name); has {
 			targets, t.Kind, t.Status = append(targets, name), kind, status(kind, s)
 		}
 	}
-	t.Transport, at = b.text("transport")
-	b.transport(t.Transport, at)
+	if t.Transport, at = b.text("transport"); t.Transport == "" {
+		at = b.at
+	}
+	b.transport(t.Service(), at)
 	if t.Kind == policy.RouteHops && t.LMTP {
 		t.Connections = storeConnections
 	}
@@ -102,7 +115,7 @@ func (b *block) transport(name string, at hcl.Range) {
 			return
 		}
 	}
-	b.errorf(at, "transport: master.cf has no service %q%s", name, suggest(name, names))
+	b.errorf(at, "route: master.cf has no service %q%s", name, suggest(name, names))
 }
 
 // hop reads one next hop: "host", "host:port", "[192.0.2.1]", "unix:/path" or

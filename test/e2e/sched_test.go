@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -218,97 +217,40 @@ rule { }
 	}
 }
 
-// Mail leaves from the sources of its pool, by weight, each with its EHLO name; a source
-// that this machine does not have is passed over, without an attempt.
-func TestPolicySources(t *testing.T) {
+// Each notice of the delay comes once, counted from arrival.
+func TestPolicyNotices(t *testing.T) {
 	t.Parallel()
-	var l ledger.Ledger
-	s := sink.New(t, &l)
-	var mu sync.Mutex
-	from := map[string]int{}
-	s.Handle(true, func(m *sink.Mail) {
-		mu.Lock()
-		defer mu.Unlock()
-		host, _, _ := net.SplitHostPort(m.Client)
-		from[m.Helo+" "+host]++
-		m.Tell(&l)
-	})
+	s := sink.New(t, nil)
+	s.Do(sink.Behaviour{Rcpt: func(_, rcpt string) string {
+		if rcpt == "x@late.test" {
+			return "450 4.2.1 not now"
+		}
+		return ""
+	}})
 	i := governed(t, s, `
-source "one" {
-  address = ["127.0.0.41"]
-  ehlo    = "one.test"
+schedule "told" {
+  retry  = ["1s"]
+  jitter = "0%"
+  notify = ["1s", "3s", "5s"]
 }
-source "two" {
-  address = ["127.0.0.42"]
-  ehlo    = "two.test"
-}
-source "gone" {
-  address = ["192.0.2.99"]
-  ehlo    = "gone.test"
-}
-pool "p" { sources = { one = 3, two = 1 } }
-pool "q" { sources = { gone = 1, two = 1 } }
-rule {
-  when = rcpt_domain == "q.test"
-  pool = "q"
-}
-rule { pool = "p" }
-`, "smtp_connection_cache_on_demand = no")
-	for n := range 16 {
-		send(t, i, &l, source.New(fmt.Sprintf("p-%d", n), "a@source.test", 500, fmt.Sprintf("x%d@p.test", n)))
-		i.Await("it is delivered", func() bool { return l.Open() == 0 })
+rule { schedule = "told" }
+`)
+	late := send(t, i, nil, source.New("late", "a@source.test", 500, "x@late.test"))
+	notices := func() int {
+		n := 0
+		for _, m := range s.Mails() {
+			if m.Sender == "" && strings.Contains(string(m.Content), "Action: delayed") {
+				n++
+			}
+		}
+		return n
 	}
-	mu.Lock()
-	one, two := from["one.test 127.0.0.41"], from["two.test 127.0.0.42"]
-	mu.Unlock()
-	if one != 12 || two != 4 {
-		t.Errorf("from %v, want 12 of one and 4 of two", from)
+	attempts := func() int { return len(i.Grep(late + `: to=<x@late\.test>.*status=deferred`)) }
+	i.Await("three notices", func() bool { return notices() == 3 })
+	// Two more attempts, the second of which begins when all of the first is over.
+	upTo := attempts() + 2
+	i.Await("two more attempts", func() bool { return attempts() >= upTo })
+	if n := notices(); n != 3 {
+		t.Errorf("%d notices, want 3", n)
 	}
-	for n := range 4 {
-		send(t, i, &l, source.New(fmt.Sprintf("q-%d", n), "a@source.test", 500, fmt.Sprintf("x%d@q.test", n)))
-	}
-	i.Await("all of it leaves from two", func() bool { return l.Open() == 0 })
-	i.AwaitLog("source gone: its address is not configured on this machine")
-	if n := len(i.Grep("status=deferred")); n != 0 {
-		t.Errorf("%d attempts failed", n)
-	}
-}
-
-// A route gives next hops in order, each perhaps with its address, and a transport.
-func TestPolicyRoutes(t *testing.T) {
-	t.Parallel()
-	var l ledger.Ledger
-	s, other := sink.New(t, &l), sink.New(t, &l)
-	_, port, _ := net.SplitHostPort(other.Addr)
-	host, _, _ := net.SplitHostPort(other.Addr)
-	i := governed(t, s, fmt.Sprintf(`
-route "direct" {
-  mx_list = [
-    { addr = "%s", port = 1 },
-    { name = "mx.direct.test", addr = "%s", port = %s },
-  ]
-}
-route "no" { error = "5.7.1 not from here" }
-route "hole" { discard = "swallowed" }
-rule {
-  when  = rcpt_domain == "direct.test"
-  route = "direct"
-}
-rule {
-  when  = rcpt_domain == "no.test"
-  route = "no"
-}
-rule {
-  when  = rcpt_domain == "hole.test"
-  route = "hole"
-}
-rule { }
-`, host, host, port))
-	direct := send(t, i, &l, source.New("direct", "a@source.test", 500, "x@direct.test"))
-	no := send(t, i, nil, source.New("no", "", 500, "x@no.test"))
-	hole := send(t, i, nil, source.New("hole", "", 500, "x@hole.test"))
-	i.AwaitLog(direct + `: to=<x@direct\.test>, relay=mx\.direct\.test\[` + strings.ReplaceAll(host, ".", `\.`) + `\]:` + port + `.*status=sent`)
-	i.AwaitLog(no + `.*dsn=5\.7\.1, status=bounced`)
-	i.AwaitLog(hole + `.*status=sent \(swallowed\)`)
-	i.Await("all mail", func() bool { return l.Open() == 0 })
 }

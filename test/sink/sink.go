@@ -1,4 +1,4 @@
-// Package sink is the far end of the tests' mail: an SMTP server on loopback, outside of
+// Package sink is the far end of the tests' mail: an SMTP and LMTP server on loopback, outside of
 // what the tests kill, that does what a test tells it. It refuses, defers, waits, hangs
 // up at a chosen moment, or accepts; and it writes down what it took responsibility for.
 //
@@ -272,6 +272,7 @@ type session struct {
 	w      *bufio.Writer
 
 	helo           string
+	lmtp           bool // after LHLO: a reply for each recipient
 	sender         string
 	in             bool // after MAIL
 	recipients     []string
@@ -321,8 +322,8 @@ func (x *session) command(line string) error {
 	verb, rest, _ := strings.Cut(line, " ")
 	b := x.sink.behaviour()
 	switch strings.ToUpper(verb) {
-	case "EHLO":
-		x.helo = rest
+	case "EHLO", "LHLO":
+		x.helo, x.lmtp = rest, strings.EqualFold(verb, "LHLO")
 		words := b.Keywords
 		if words == nil {
 			words = []string{"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE"}
@@ -430,8 +431,14 @@ func (x *session) data(b Behaviour) error {
 	if r == LoseReply {
 		return errDrop
 	}
-	if err := x.reply(r, "250 2.0.0 Ok: queued as SINK"); err != nil {
-		return err
+	replies := 1
+	if x.lmtp {
+		replies = len(m.Recipients)
+	}
+	for range replies {
+		if err := x.reply(r, "250 2.0.0 Ok: queued as SINK"); err != nil {
+			return err
+		}
 	}
 	return x.w.Flush()
 }
