@@ -1,7 +1,6 @@
 package address
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -50,25 +49,6 @@ var (
 	mapParams     = []string{"transport_maps", "relocated_maps"}
 	patternParams = []string{"mydestination", "virtual_alias_domains", "relay_domains", "mynetworks"}
 )
-
-// listParams are the tables that only say who exists: no route depends on them.
-var listParams = []string{"local_recipient_maps", "relay_recipient_maps", "recipient_canonical_maps", "canonical_maps", "virtual_alias_maps"}
-
-// Files returns the paths of the tables that a Resolver for cfg reads, for
-// master to open and hand out.
-func Files(cfg *config.Config) []string {
-	var specs []string
-	for _, p := range slices.Concat(mapParams, listParams) {
-		specs = append(specs, cfg.List(p)...)
-	}
-	for _, p := range patternParams {
-		for _, w := range cfg.List(p) {
-			pattern, _ := negated(w)
-			specs = append(specs, pattern)
-		}
-	}
-	return table.Files(specs)
-}
 
 // New makes a Resolver. It can be used whatever the error, which says, for the
 // log, which tables could not be read and which patterns are wrong: what
@@ -134,22 +114,6 @@ func New(cfg *config.Config, open table.Opener) (*Resolver, error) {
 	r.localRecipients, r.relayRecipients = maps("local_recipient_maps"), maps("relay_recipient_maps")
 	r.rewritten = maps("recipient_canonical_maps", "canonical_maps", "virtual_alias_maps")
 	return r, errors.Join(errs...)
-}
-
-// Check returns what is wrong with the patterns and the names of tables in cfg,
-// without opening any: for master to say at a start, a check and a reload.
-func Check(cfg *config.Config) error {
-	var index bytes.Buffer
-	if err := table.WriteIndex(&index, nil, false); err != nil {
-		return err
-	}
-	_, err := New(cfg, func(path string) (*io.SectionReader, error) {
-		if strings.HasSuffix(path, table.IndexSuffix) {
-			return io.NewSectionReader(bytes.NewReader(index.Bytes()), 0, int64(index.Len())), nil
-		}
-		return io.NewSectionReader(strings.NewReader(""), 0, 0), nil
-	})
-	return err
 }
 
 // TableOptions returns how the tables of cfg are opened.
