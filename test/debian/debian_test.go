@@ -91,8 +91,8 @@ func TestFresh(t *testing.T) {
 				t.Errorf("/var/mail/%s: %s", user, got)
 			}
 		}
-		if out := m.as("ann", "mail -H"); !strings.Contains(out, "by a program") {
-			t.Errorf("mail -H:\n%s", out)
+		if out := m.as("ann", "printf 'h\\nx\\n' | mail"); !strings.Contains(out, "by a program") {
+			t.Errorf("mail:\n%s", out)
 		}
 		m.run("echo x | mail -s 'to the postmaster' postmaster")
 		m.received("root", "Subject: to the postmaster")
