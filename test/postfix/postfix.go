@@ -95,7 +95,20 @@ func (p *Postfix) configure(lines []string) error {
 		"mydestination =", "mynetworks = 127.0.0.0/8", "maillog_file = " + p.Log(), "maillog_file_prefixes = " + p.Dir,
 		"smtp_tls_security_level = none", "smtpd_tls_security_level = none", "smtpd_client_connection_count_limit = 0",
 		"smtpd_peername_lookup = no", "smtp_host_lookup = native", "disable_dns_lookups = yes", "alias_maps =", "alias_database =", "local_recipient_maps ="}, lines...)
-	return os.WriteFile(conf+"/main.cf", []byte(strings.Join(lines, "\n")+"\n"), 0644)
+	// Postfix warns of what is set twice.
+	at := map[string]int{}
+	var text []string
+	for _, l := range lines {
+		name, _, _ := strings.Cut(l, "=")
+		name = strings.TrimSpace(name)
+		if k, ok := at[name]; ok {
+			text[k] = l
+			continue
+		}
+		at[name] = len(text)
+		text = append(text, l)
+	}
+	return os.WriteFile(conf+"/main.cf", []byte(strings.Join(text, "\n")+"\n"), 0644)
 }
 
 // services is the stock master.cf with our port and without chroot.
@@ -132,7 +145,11 @@ func (p *Postfix) PID() (pid int) {
 
 // Command is one of Postfix's commands, such as postqueue, for this instance.
 func (p *Postfix) Command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join("/usr/sbin", name), args...)
+	path := filepath.Join("/usr/sbin", name)
+	if _, err := os.Stat(path); err != nil {
+		path = filepath.Join("/usr/bin", name) // mailq, newaliases
+	}
+	cmd := exec.Command(path, args...)
 	cmd.Env = []string{"MAIL_CONFIG=" + p.Dir + "/conf", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TZ=UTC"}
 	cmd.Dir = "/"
 	return cmd

@@ -1,0 +1,106 @@
+package parity
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// rule replaces what may differ.
+type rule struct {
+	pattern *regexp.Regexp
+	by      string
+	why     string // of a difference: its heading in doc/differences.md; "" where it is chance
+}
+
+func chance(pattern, by string) rule { return rule{regexp.MustCompile(pattern), by, ""} }
+
+func differs(why, pattern, by string) rule { return rule{regexp.MustCompile(pattern), by, why} }
+
+// rules are applied to both sides, in their order.
+var rules = []rule{
+	chance(`(?m)^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ postfix/`, ""),
+	chance(`(?m)^(\w+)\[\d+\]: `, "$1: "),
+	chance(`\bdelay=[\d.]+`, "delay=D"),
+	chance(`\bdelays=[\d.]+/[\d.]+/[\d.]+/[\d.]+`, "delays=D"),
+	chance(`\[127\.0\.0\.1\]:\d+`, "[127.0.0.1]:PORT"),
+	chance(`127\.0\.0\.1:\d+`, "127.0.0.1:PORT"),
+	chance(`\bsize=\d+`, "size=N"),
+	chance(`message-id=<[^>@]*@`, "message-id=<X@"),
+	chance(`, conn_use=\d+`, ""),
+	chance(`[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d`, "TIME"),
+	chance(`"arrival_time": \d+`, `"arrival_time": T`),
+	chance(`"message_size": \d+`, `"message_size": N`),
+	chance(`(?m)^(ID\d+[*!#]?) +\d+ `, "$1 N "),
+	chance(`-- \d+ Kbytes in`, "-- N Kbytes in"),
+	chance(`(?m)^-Queue ID-.*\n`, "-Queue ID-\n"),
+	chance(`root\(0\)`, "LOGIN"),
+}
+
+// normal is the text of a transaction without what is different in every run.
+func normal(out, log string, p *player) string {
+	text := out + "log:\n" + log
+	for n, id := range p.ids {
+		text = strings.ReplaceAll(text, id, "ID"+strconv.Itoa(n+1))
+	}
+	for _, r := range rules {
+		text = r.pattern.ReplaceAllString(text, r.by)
+	}
+	return text
+}
+
+var lineID = regexp.MustCompile(`^.{16}\S+ \S+?: ([0-9A-Za-z_]+): `)
+
+// sortedLog brings the lines of each message, which several programs write, into one order.
+func sortedLog(log string) string {
+	var other []string
+	by := map[string][]string{}
+	var order []string
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "statistics: ") {
+			continue
+		}
+		m := lineID.FindStringSubmatch(line)
+		if m == nil || !looksLikeID(m[1]) {
+			other = append(other, line)
+			continue
+		}
+		if by[m[1]] == nil {
+			order = append(order, m[1])
+		}
+		by[m[1]] = append(by[m[1]], line)
+	}
+	var all []string
+	all = append(all, other...)
+	for _, id := range order {
+		slices.SortFunc(by[id], func(a, b string) int { return strings.Compare(rest(a), rest(b)) })
+		all = append(all, by[id]...)
+	}
+	return strings.Join(all, "")
+}
+
+// rest is a line of the log without its time and process id.
+func rest(line string) string {
+	i := strings.Index(line, "]: ")
+	if i < 0 {
+		return line
+	}
+	program, _, _ := strings.Cut(line[16:], "[")
+	return program + line[i:]
+}
+
+// Every difference that is tolerated is in doc/differences.md, and no other.
+func TestDocumented(t *testing.T) {
+	b, err := os.ReadFile("../../doc/differences.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules {
+		if r.why != "" && !strings.Contains(string(b), "\n## "+r.why+"\n") {
+			t.Errorf("doc/differences.md has no heading %q", r.why)
+		}
+	}
+}

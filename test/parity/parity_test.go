@@ -1,0 +1,186 @@
+package parity
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"postrider/test/instance"
+	"postrider/test/postfix"
+	"postrider/test/sink"
+)
+
+var record = flag.Bool("record", false, "record Debian's Postfix anew (root)")
+
+// divider stands between a transaction's script and what Postfix made of it.
+const divider = "---- Postfix\n"
+
+// settings are in main.cf of both. next is the port of the server that all mail goes to,
+// down one that nobody listens on.
+func settings(dir, next, down string) []string {
+	return []string{
+		"relayhost = [127.0.0.1]:" + next,
+		"transport_maps = inline:{ {down.test=smtp:[127.0.0.1]:" + down + "} {error.test=error:5.1.1 no such place} {retry.test=retry:4.3.0 come back later} {discard.test=discard:silently} {nowhere.test=smtp:[nowhere.invalid]} }",
+		"mydestination = local.test", "message_size_limit = 20000", "local_recipient_maps = inline:{ {nobody=x} {team=x} {postmaster=x} }",
+		"alias_maps = inline:{ {team=one@sink.test,two@sink.test} {postmaster=nobody} }",
+		"mail_spool_directory = " + dir + "/mail/",
+		"smtpd_hard_error_limit = 5", "smtpd_soft_error_limit = 20", "smtpd_recipient_limit = 3", "recipient_delimiter = +",
+		"minimal_backoff_time = 1000s", "smtpd_delay_reject = yes", "smtputf8_enable = yes", "smtpd_discard_ehlo_keywords = etrn chunking",
+	}
+}
+
+type ours struct{ *instance.Instance }
+
+func (o ours) smtp() string { return o.Addr }
+func (o ours) log() string  { return o.Dir + "/maillog" }
+func (o ours) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(o.Bin, name), args...)
+	cmd.Env = []string{"MAIL_CONFIG=" + o.Conf, "PATH=" + o.Bin + ":/usr/bin:/bin", "TZ=UTC"}
+	cmd.Dir = "/"
+	return cmd
+}
+
+type theirs struct{ *postfix.Postfix }
+
+func (o theirs) smtp() string { return o.Addr }
+func (o theirs) log() string  { return o.Log() }
+func (o theirs) command(name string, args ...string) *exec.Cmd {
+	return o.Command(name, args...)
+}
+
+func TestTransactions(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: postsuper and the paths of the recordings are root's")
+	}
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no transactions", err)
+	}
+	next := far(t)
+	_, port, _ := net.SplitHostPort(next.Addr)
+	down := closedPort(t)
+	var sys mailSystem
+	if *record {
+		if why := postfix.Missing(); why != "" {
+			t.Fatal(why)
+		}
+		dir, err := os.MkdirTemp("", "postrider-parity-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		os.Chmod(dir, 0o755)
+		os.Mkdir(dir+"/mail", 0o777)
+		os.Chmod(dir+"/mail", 0o777|os.ModeSticky)
+		sys = theirs{postfix.Start(t, dir, settings(dir, port, down)...)}
+	} else {
+		i := instance.AsRoot(t, instance.Programs(t))
+		i.Set(settings(i.Dir, port, down)...)
+		i.Start()
+		sys = ours{i}
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			script, want, _ := strings.Cut(string(b), divider)
+			got := play(t, sys, script)
+			if *record {
+				if err := os.WriteFile(file, []byte(script+divider+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if want = applied(want); got != want {
+				t.Errorf("not as Postfix:\n%s", difference(want, got))
+			}
+		})
+	}
+}
+
+// far is the next server: what it answers depends on the name it is asked for.
+func far(t *testing.T) *sink.Sink {
+	s := sink.New(t, nil)
+	name := func(address string) string { local, _, _ := strings.Cut(address, "@"); return local }
+	s.Do(sink.Behaviour{
+		From: func(sender string) string {
+			if name(sender) == "refused" {
+				return "553 5.7.1 <" + sender + ">: sender refused"
+			}
+			return ""
+		},
+		Rcpt: func(_, r string) string {
+			switch name(r) {
+			case "no", "no2":
+				return "550 5.1.1 <" + r + ">: no such user"
+			case "later":
+				return "450 4.2.0 <" + r + ">: greylisted"
+			case "plain":
+				return "550 without a code"
+			case "lost":
+				return sink.Drop
+			}
+			return ""
+		},
+		Dot: func(m *sink.Mail) string {
+			switch name(m.Recipients[0]) {
+			case "spam":
+				return "554 5.7.1 looks like spam"
+			case "full":
+				return "452 4.2.2 mailbox full"
+			}
+			return ""
+		},
+	})
+	return s
+}
+
+func closedPort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// applied applies the rules to a recording: those that were added after it was made.
+func applied(text string) string {
+	for _, r := range rules {
+		text = r.pattern.ReplaceAllString(text, r.by)
+	}
+	return text
+}
+
+// difference shows lines that only one side has.
+func difference(want, got string) string {
+	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
+	count := map[string]int{}
+	for _, l := range a {
+		count[l]++
+	}
+	var out strings.Builder
+	for _, l := range b {
+		if count[l]--; count[l] < 0 {
+			fmt.Fprintf(&out, "+ %s\n", l)
+		}
+	}
+	for _, l := range a {
+		if count[l] > 0 {
+			count[l]--
+			fmt.Fprintf(&out, "- %s\n", l)
+		}
+	}
+	if out.Len() == 0 {
+		return "the same lines in another order:\n" + got
+	}
+	return out.String()
+}
