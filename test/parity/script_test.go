@@ -170,7 +170,7 @@ func (p *player) await(n int, pattern string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	for end := time.Now().Add(90 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience()); ; time.Sleep(5 * time.Millisecond) {
 		text := p.logged()
 		found := 0
 		for line := range strings.Lines(text) {
@@ -186,6 +186,14 @@ func (p *player) await(n int, pattern string) {
 			p.t.Fatalf("waited in vain for %d times %q; so far:\n%s\nlog:\n%s", n, pattern, p.out.String(), text)
 		}
 	}
+}
+
+// patience is how long a line of the log is waited for. Postfix's pickup looks once a minute.
+func patience() time.Duration {
+	if *record {
+		return 90 * time.Second
+	}
+	return 20 * time.Second
 }
 
 // queueID is one in the log or in a reply.
