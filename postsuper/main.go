@@ -106,15 +106,25 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 	if err := problems.Err(); err != nil {
 		return fatal(sysexits.Config, "%v", err)
 	}
+	log := operator.Log(cfg, "postsuper")
+	defer log.Close()
+	tell := func(format string, a ...any) {
+		say(format, a...)
+		log.Infof(format, a...)
+	}
+	warn := func(format string, a ...any) {
+		say("warning: "+format, a...)
+		log.Warnf(format, a...)
+	}
 	var jobs []*proto.Verb
 	for _, v := range verbs {
-		verb, err := o.verb(v.kind, v.ids(&o), stdin)
+		verb, err := o.verb(v.kind, v.ids(&o), stdin, warn)
 		if err != nil {
 			return fatal(sysexits.Usage, "%v", err)
 		}
 		jobs = append(jobs, verb)
 	}
-	q, _, err := operator.Open(cfg, true)
+	q, down, err := operator.Open(cfg, true)
 	if errors.Is(err, os.ErrPermission) {
 		return fatal(sysexits.Unavailable, "use of this command is reserved for the superuser (%v)", err)
 	}
@@ -133,16 +143,19 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 			return fatal(operator.ExitCode(err), "%v", err)
 		}
 		for _, id := range done.IDs {
-			say("%s: %s", id, verbs[i].each)
+			if down { // else qmgr has written it
+				log.Infof("%s: %s", id, verbs[i].each)
+			}
+			if !verb.All {
+				say("%s: %s", id, verbs[i].each)
+			}
 		}
-		if done.Count > 0 {
-			say("%s: %d message%s", verbs[i].summary, done.Count, plural(done.Count))
-		}
+		tell("%s: %d message%s", verbs[i].summary, done.Count, plural(done.Count))
 		for _, s := range done.Skipped {
-			say("warning: %s", s)
+			warn("%s", s)
 		}
 		if done.InHand > 0 {
-			say("warning: delivery to %d recipient%s was already under way and goes on", done.InHand, plural(done.InHand))
+			warn("delivery to %d recipient%s was already under way and goes on", done.InHand, plural(done.InHand))
 		}
 	}
 	return 0
@@ -153,18 +166,19 @@ func (o *options) verbs() bool {
 	return slices.ContainsFunc(verbs, func(v verb) bool { return len(v.ids(o)) > 0 })
 }
 
-// verb makes the request for one kind, or nil when it was not asked for.
-func (o *options) verb(kind proto.VerbKind, ids []string, stdin io.Reader) (*proto.Verb, error) {
+// verb makes the request for one kind, or nil when it was not asked for. What is no queue
+// id is passed over with a warning, as in Postfix.
+func (o *options) verb(kind proto.VerbKind, ids []string, stdin io.Reader, warn func(string, ...any)) (*proto.Verb, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	v := &proto.Verb{Kind: kind, Queues: o.Queues}
-	add := func(id string) error {
+	add := func(id string) {
 		if !mail.QueueID(id).Valid() {
-			return fmt.Errorf("%q is no queue id", id)
+			warn("invalid mail queue id: %s", id)
+			return
 		}
 		v.IDs = append(v.IDs, id)
-		return nil
 	}
 	for _, id := range ids {
 		switch id {
@@ -173,17 +187,13 @@ func (o *options) verb(kind proto.VerbKind, ids []string, stdin io.Reader) (*pro
 		case "-":
 			in := bufio.NewScanner(stdin)
 			for in.Scan() {
-				if err := add(in.Text()); err != nil {
-					return nil, fmt.Errorf("standard input: %w", err)
-				}
+				add(in.Text())
 			}
 			if err := in.Err(); err != nil {
 				return nil, fmt.Errorf("standard input: %w", err)
 			}
 		default:
-			if err := add(id); err != nil {
-				return nil, err
-			}
+			add(id)
 		}
 	}
 	if v.All {

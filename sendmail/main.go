@@ -66,6 +66,9 @@ func (e *env) run() error {
 	if err != nil {
 		return err
 	}
+	for _, w := range o.warnings {
+		fmt.Fprintf(e.stderr, "sendmail: warning: %s\n", w)
+	}
 	switch o.mode {
 	case modeAliases:
 		return o.execPostalias()
@@ -84,6 +87,7 @@ func (e *env) run() error {
 // caller is who runs the program.
 type caller struct {
 	login, fullName string
+	sender          string // with -f: as he is named in messages
 	uid             int
 	known           bool
 }
@@ -96,7 +100,11 @@ func whoami() caller {
 	return c
 }
 
-// fail is fail with Postfix's "login(uid): " before the text.
+// fail is fail with Postfix's "login(uid): " before the text; with -f it is the sender.
 func (c caller) fail(code int, format string, args ...any) error {
-	return fail(code, "%s(%d): %s", c.login, c.uid, fmt.Sprintf(format, args...))
+	name := c.login
+	if c.sender != "" {
+		name = c.sender
+	}
+	return fail(code, "%s(%d): %s", name, c.uid, fmt.Sprintf(format, args...))
 }

@@ -1,6 +1,7 @@
 package sendmail
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,7 @@ type options struct {
 	ret        string
 	notify     mail.Notify
 	trace      mail.Trace // -bv, -v
+	warnings   []string   // about options that are passed over
 }
 
 // spec is Postfix's set of letters: those that other sendmails know are taken, and
@@ -103,7 +105,7 @@ func (o *options) take(letter byte, arg string) error {
 		case "8BITMIME":
 			o.body = mail.Body8Bit
 		default:
-			return fail(sysexits.Usage, "-B wants 7BIT or 8BITMIME, not %q", arg)
+			return fail(sysexits.Usage, "-B option needs 8BITMIME or 7BIT, not %q", arg)
 		}
 	case 'v': // more of them make Postfix's log verbose
 		if o.trace == 0 {
@@ -116,7 +118,7 @@ func (o *options) take(letter byte, arg string) error {
 		case "FULL", "HDRS":
 			o.ret = ret
 		default:
-			return fail(sysexits.Usage, "-R wants full or hdrs, not %q", arg)
+			o.warnings = append(o.warnings, fmt.Sprintf("bad -R option value %q -- ignored: it is full or hdrs", arg))
 		}
 	case 'V':
 		if o.envID = string(mail.AppendXtext(nil, arg)); len(o.envID) > 100 {
@@ -169,7 +171,8 @@ func (o *options) takeQueue(arg string) error {
 func (o *options) takeNotify(arg string) error {
 	n, ok := mail.ParseNotify(arg)
 	if !ok {
-		return fail(sysexits.Usage, "-N wants never, or success, failure and delay with commas between, not %q", arg)
+		o.warnings = append(o.warnings, fmt.Sprintf("bad -N option value %q -- ignored: it is never, or success, failure and delay with commas between", arg))
+		return nil
 	}
 	o.notify = n
 	return nil

@@ -27,6 +27,7 @@ var errTooBig = errors.New("message file too big")
 // message of the caller's.
 func (o *options) submit(stdin io.Reader, stdout io.Writer) error {
 	who := whoami()
+	who.sender = o.sender
 	c, err := config.LoadMain(o.dir)
 	if err != nil {
 		return who.fail(sysexits.Config, "%v", err)

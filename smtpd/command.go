@@ -3,6 +3,9 @@ package smtpd
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"postrider/lib/mail"
+	"postrider/lib/maillog"
 )
 
 // verb is a command, in the order in which the log counts them.
@@ -200,7 +203,7 @@ func (f *front) mail(arg []byte) reply {
 	}
 	if n := f.set.sizeLimit; n > 0 && f.params.size > n {
 		r := reply{552, "5.3.4", "Message size exceeds fixed limit"}
-		f.refuse("MAIL", r, "")
+		f.log.Event(maillog.Reject{Stage: "MAIL", Client: f.client, Reply: r.String(), From: mail.Address(p.text)})
 		return r
 	}
 	if !p.ascii && !f.params.utf8 {

@@ -29,7 +29,7 @@ func settings(dir, next, down string) []string {
 		"mydestination = local.test", "message_size_limit = 20000", "local_recipient_maps = inline:{ {nobody=x} {team=x} {postmaster=x} }",
 		"alias_maps = inline:{ {team=one@sink.test,two@sink.test} {postmaster=nobody} }",
 		"mail_spool_directory = " + dir + "/mail/",
-		"smtpd_hard_error_limit = 5", "smtpd_soft_error_limit = 20", "smtpd_recipient_limit = 3", "recipient_delimiter = +",
+		"home_mailbox =", "smtpd_hard_error_limit = 5", "smtpd_soft_error_limit = 20", "smtpd_recipient_limit = 3", "recipient_delimiter = +",
 		"minimal_backoff_time = 1000s", "smtpd_delay_reject = yes", "smtputf8_enable = yes", "smtpd_discard_ehlo_keywords = etrn chunking",
 	}
 }
@@ -81,6 +81,10 @@ func TestTransactions(t *testing.T) {
 	} else {
 		i := instance.AsRoot(t, instance.Programs(t))
 		i.Set(settings(i.Dir, port, down)...)
+		if err := os.Mkdir(i.Dir+"/mail", 0o777); err != nil {
+			t.Fatal(err)
+		}
+		os.Chmod(i.Dir+"/mail", 0o777|os.ModeSticky)
 		i.Start()
 		sys = ours{i}
 	}

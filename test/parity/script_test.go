@@ -45,11 +45,14 @@ type player struct {
 	conn  net.Conn
 	r     *bufio.Reader
 	ids   []string // queue ids in the order of their appearance
+
+	sessions int // that were begun
 }
 
 func play(t *testing.T, sys mailSystem, script string) string {
 	t.Helper()
 	p := &player{t: t, sys: sys}
+	p.settle() // what comes late belongs to the transaction before
 	if st, err := os.Stat(sys.log()); err == nil {
 		p.from = st.Size()
 	}
@@ -82,7 +85,8 @@ func play(t *testing.T, sys mailSystem, script string) string {
 		p.says("QUIT", true)
 		p.conn.Close()
 	}
-	p.await(strings.Count(p.logged(), ": connect from "), `: disconnect from `)
+	p.await(p.sessions, `: disconnect from `)
+	p.settle()
 	return normal(p.out.String(), sortedLog(p.logged()), p)
 }
 
@@ -128,6 +132,7 @@ func (p *player) says(line string, wait bool) {
 			p.t.Fatal(err)
 		}
 		p.conn, p.r = conn, bufio.NewReader(conn)
+		p.sessions++
 		conn.SetDeadline(time.Now().Add(30 * time.Second))
 		p.reply()
 	}
@@ -185,6 +190,21 @@ func (p *player) await(n int, pattern string) {
 		if time.Now().After(end) {
 			p.t.Fatalf("waited in vain for %d times %q; so far:\n%s\nlog:\n%s", n, pattern, p.out.String(), text)
 		}
+	}
+}
+
+// settle waits until the log has been still for a moment.
+func (p *player) settle() {
+	size := int64(-1)
+	for {
+		st, err := os.Stat(p.sys.log())
+		if err == nil && st.Size() == size {
+			return
+		}
+		if err == nil {
+			size = st.Size()
+		}
+		time.Sleep(150 * time.Millisecond)
 	}
 }
 

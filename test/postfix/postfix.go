@@ -94,7 +94,7 @@ func (p *Postfix) configure(lines []string) error {
 		"daemon_directory = /usr/lib/postfix/sbin", "inet_interfaces = 127.0.0.1", "inet_protocols = ipv4", "myhostname = mx.instance.test",
 		"mydestination =", "mynetworks = 127.0.0.0/8", "maillog_file = " + p.Log(), "maillog_file_prefixes = " + p.Dir,
 		"smtp_tls_security_level = none", "smtpd_tls_security_level = none", "smtpd_client_connection_count_limit = 0",
-		"smtpd_peername_lookup = no", "smtp_host_lookup = native", "disable_dns_lookups = yes", "alias_maps =", "alias_database =", "local_recipient_maps ="}, lines...)
+		"smtpd_peername_lookup = no", "smtp_host_lookup = native", "disable_dns_lookups = yes", "enable_long_queue_ids = yes", "alias_maps =", "alias_database =", "local_recipient_maps ="}, lines...)
 	// Postfix warns of what is set twice.
 	at := map[string]int{}
 	var text []string
