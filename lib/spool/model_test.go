@@ -431,6 +431,7 @@ func runModel(t *testing.T, seed uint64, steps int) (compacted, done int) {
 				w.operate()
 			}
 			w.disk.Heal()
+			w.echoes = 2 * askedMax // what was read ahead during the fault tells of it when it is asked for
 			w.pass(2 * retryDelay)
 			w.settle()
 			w.disk.Evict()
