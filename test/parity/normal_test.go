@@ -59,7 +59,6 @@ var rules = []rule{
 	differs("What postsuper writes to the log", `(?m)^postsuper: ID\d+: (?:removed|expired|requeued|placed on hold|released from hold)\n`, ""),
 	differs("What postsuper writes to the log", `(?m)^postsuper: Released from hold: 0 messages\n`, ""),
 	differs("Kept sessions", `(?m)^smtp: ID\d+: (?:host .* said: 4|lost connection with ).*\n`, ""),
-	differs("Flushing a destination", `(?m)^(\$ postqueue -s .*\n)(?:postqueue: .*\n)*exit \d+`, "$1exit N"),
 	differs("postcat of what is not there", `(?m)^\S*postcat: fatal: .*\nexit \d+`, "postcat: NO"),
 	differs("Too many recipients", `rcpt=3/5 rset=1 quit=1 commands=7/9`, "rcpt=5 rset=1 quit=1 commands=9"),
 	differs("Messages that are too large", `(?m)^smtpd: ID\d+: reject: END-OF-MESSAGE .*message file too big.*\n`, ""),

@@ -88,6 +88,7 @@ func TestTransactions(t *testing.T) {
 		i.Start()
 		sys = ours{i}
 	}
+	(&player{t: t, sys: sys}).settle() // the start
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			b, err := os.ReadFile(file)

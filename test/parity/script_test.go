@@ -204,7 +204,7 @@ func (p *player) settle() {
 		if err == nil {
 			size = st.Size()
 		}
-		time.Sleep(150 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond)
 	}
 }
 
