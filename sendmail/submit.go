@@ -232,7 +232,7 @@ func (o *options) execPostalias() error {
 	}
 	tables := c.List("alias_database")
 	if len(tables) == 0 {
-		return fail(sysexits.Config, "alias_database names no table: set it in main.cf to what newaliases is to rebuild")
+		return nil // there is nothing to rebuild
 	}
 	path := command(c, "postalias")
 	args := append([]string{"postalias"}, o.args()...)

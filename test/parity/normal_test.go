@@ -58,6 +58,7 @@ var rules = []rule{
 	chance(`(?m)^(pickup: ID\d+: uid=)\d+( from=<.*> orig_id=)`, "$1$2"),
 	differs("What postsuper writes to the log", `(?m)^postsuper: ID\d+: (?:removed|expired|requeued|placed on hold|released from hold)\n`, ""),
 	differs("What postsuper writes to the log", `(?m)^postsuper: Released from hold: 0 messages\n`, ""),
+	differs("What postsuper writes to the log", `(?s)(\$ postsuper -r .*?)qmgr: ID1: from=<a@source.test>, size=N, nrcpt=1 \(queue active\)\n(.*?)qmgr: ID1: removed\n`, "$1$2"),
 	differs("Kept sessions", `(?m)^smtp: ID\d+: (?:host .* said: 4|lost connection with ).*\n`, ""),
 	differs("postcat of what is not there", `(?m)^\S*postcat: fatal: .*\nexit \d+`, "postcat: NO"),
 	differs("Too many recipients", `rcpt=3/5 rset=1 quit=1 commands=7/9`, "rcpt=5 rset=1 quit=1 commands=9"),
