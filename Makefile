@@ -142,6 +142,7 @@ install: $(if $(HAVEGO),all man)
 	install -m 755 bin/master $(sbindir)/postrider
 	for p in master $(DAEMONS); do ln -sf $(PREFIX)/sbin/postrider $(libexecdir)/$$p || exit 1; done
 	for p in $(installed); do install -m 755 bin/$$p $(sbindir)/$$p || exit 1; done
+	install -m 755 bin/proxymap $(libexecdir)/proxymap
 	ln -sf postmap $(sbindir)/postalias
 	ln -sf ../sbin/sendmail $(bindir)/mailq
 	ln -sf ../sbin/sendmail $(bindir)/newaliases

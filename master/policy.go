@@ -119,8 +119,21 @@ func (p *plan) withPolicy(k compiled) {
 	if k.policy == nil {
 		return
 	}
-	p.tables["qmgr"] = union(p.tables["qmgr"], table.Files(k.policy.Tables))
 	p.noteTables(k.policy.Tables)
+	var files, databases []string
+	for _, s := range table.Leaves(k.policy.Tables) {
+		if s.Database() {
+			databases = union(databases, s.Files())
+		} else {
+			files = union(files, s.Files())
+		}
+	}
+	p.tables["qmgr"] = union(p.tables["qmgr"], files)
+	if databases == nil {
+		return
+	}
+	p.tables[databaseProgram.name] = databases
+	p.instances = append(p.instances, instance{program: &databaseProgram, of: 1})
 }
 
 // givePolicy hands a daemon the compiled policy, an empty file when there is none, as a

@@ -51,6 +51,11 @@ var programs = []program{
 		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/4, 1)) }},
 }
 
+// databaseProgram asks the databases that a policy names; without such a policy it does not
+// run. It has the account of a program that owns nothing: it runs a large engine on what
+// strangers write.
+var databaseProgram = program{name: "proxymap", account: func(a *accounts) account { return a.bounce }}
+
 func processes(c *config.Config, usual int) int {
 	if n := c.Int("default_process_count"); n > 0 {
 		return n
@@ -63,6 +68,7 @@ func processes(c *config.Config, usual int) int {
 var partners = [][2]string{
 	{"smtpd", "cleanup"}, {"bounce", "cleanup"}, {"local", "cleanup"}, {"qmgr", "cleanup"},
 	{"smtpd", "smtp"}, {"smtp", "qmgr"}, {"lmtp", "qmgr"}, {"local", "qmgr"}, {"bounce", "qmgr"},
+	{"proxymap", "qmgr"},
 }
 
 // instance is one process of a program.
@@ -116,7 +122,7 @@ func placeOf(s config.Service) place {
 	case "tlsmgr", "anvil":
 		return place{note: "smtpd and smtp do its work"}
 	case "proxymap":
-		return place{note: "master opens the tables for all"}
+		return place{note: "master opens the tables for all, and starts it for databases of sched.cf"}
 	case "postlogd":
 		return place{note: "every program writes the log itself"}
 	case "pipe", "virtual", "spawn":

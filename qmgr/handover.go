@@ -18,9 +18,12 @@ import (
 // must not put that one in the place of the living.
 func (m *manager) partner(name string, sock *net.UnixConn) {
 	m.post(func() { m.newest[name] = sock })
-	if name == "cleanup" {
+	switch name {
+	case "cleanup":
 		go m.journal(name, sock)
-	} else {
+	case proxymap:
+		go m.databases(sock)
+	default:
 		go m.connect(name, sock)
 	}
 }

@@ -43,7 +43,9 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		return err
 	}
 	for _, name := range d.Partners() {
-		m.known[name] = true
+		if name != proxymap { // it has no deliveries in hand
+			m.known[name] = true
+		}
 	}
 	d.OnPartner(m.partner)
 	d.OnDied(func(x proto.Died) { m.post(func() { m.died(x) }) })

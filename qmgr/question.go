@@ -23,35 +23,45 @@ const (
 	answerFailed = 5 * time.Minute
 )
 
-// hopName is what a question is about: the mail hosts of a next hop.
-type hopName struct{ transport, nextHop string }
+// about is what a question asks for: the mail hosts of a next hop, or what a database has
+// for a key.
+type about struct {
+	transport, nextHop string
+	table, key         string // the path of the table's definition
+}
 
 // question is one that is being asked, and who waits for the answer.
 type question struct {
-	hop  hopName
-	list parkedList
+	about about
+	list  parkedList
 }
 
 // answer is what became of one.
 type answer struct {
 	hosts      []string
 	registered string
+	value      string
+	found      bool
+	failed     bool      // the database does not answer
 	until      time.Time // spool time
 }
 
 // questions are all of them.
 type questions struct {
-	open    map[hopName]*question
-	answers map[hopName]answer
+	open    map[about]*question
+	answers map[about]answer
 	waiting []*question // not yet asked: resolveSlots are
 	asked   int
+	missing *question // what the last decision lacked
+
+	databases databases
 }
 
 // forget forgets the answers, when the configuration changes.
 func (q *questions) forget() {
-	q.answers = map[hopName]answer{}
+	q.answers = map[about]answer{}
 	if q.open == nil {
-		q.open = map[hopName]*question{}
+		q.open = map[about]*question{}
 	}
 }
 
@@ -60,17 +70,43 @@ func (m *manager) groupOf(transport, nextHop string) (group string, known bool) 
 	if !m.set.sched.Transports[transport].Resolves || sched.Literal(nextHop) {
 		return "", true
 	}
-	hop := hopName{transport, nextHop}
-	if a, ok := m.questions.answers[hop]; ok && m.spool.Now().Before(a.until) {
+	if a := m.answerTo(about{transport: transport, nextHop: nextHop}); a != nil {
 		return m.book.policy.GroupOf(a.hosts, a.registered), true
 	}
-	if m.questions.open[hop] == nil {
-		q := &question{hop: hop}
-		m.questions.open[hop] = q
-		m.questions.waiting = append(m.questions.waiting, q)
-		m.askNext()
-	}
 	return "", false
+}
+
+// answerTo returns what is known. When nothing is, that is being asked.
+func (m *manager) answerTo(x about) *answer {
+	qs := &m.questions
+	if a, ok := qs.answers[x]; ok && m.spool.Now().Before(a.until) {
+		return &a
+	}
+	q := qs.open[x]
+	if q == nil {
+		q = &question{about: x}
+		qs.open[x] = q
+		if x.table != "" {
+			qs.databases.waiting = append(qs.databases.waiting, q)
+			m.askDatabases()
+		} else {
+			qs.waiting = append(qs.waiting, q)
+			m.askNext()
+		}
+	}
+	qs.missing = q
+	return nil
+}
+
+// answered remembers an answer, and has what waited for it looked at again.
+func (m *manager) answered(q *question, a answer) {
+	qs := &m.questions
+	delete(qs.open, q.about)
+	if len(qs.answers) >= answersMax {
+		clear(qs.answers)
+	}
+	qs.answers[q.about] = a
+	m.parking.join(&m.parking.again, &q.list)
 }
 
 // askNext asks the agents as many questions as may be under way.
@@ -83,8 +119,8 @@ func (m *manager) askNext() {
 		}
 		qs.asked++
 		m.lastLookup++
-		l := &lookup{seq: m.lastLookup, program: m.set.program(q.hop.transport), fact: q,
-			ask: proto.Resolve{Seq: m.lastLookup, Service: q.hop.transport, NextHop: q.hop.nextHop}}
+		l := &lookup{seq: m.lastLookup, program: m.set.program(q.about.transport), fact: q,
+			ask: proto.Resolve{Seq: m.lastLookup, Service: q.about.transport, NextHop: q.about.nextHop}}
 		m.lookups[l.seq] = l
 		m.askAll(l)
 	}
@@ -93,18 +129,12 @@ func (m *manager) askNext() {
 // grouped takes an answer. That there are no mail hosts, or none can be found out now, is
 // one, too: the group is "" then, and the delivery will say what is wrong.
 func (m *manager) grouped(l *lookup) {
-	qs, q := &m.questions, l.fact
-	qs.asked--
-	delete(qs.open, q.hop)
-	if len(qs.answers) >= answersMax {
-		clear(qs.answers)
-	}
+	m.questions.asked--
 	holds := max(l.holds, answerTime)
 	if l.failed && len(l.hosts) == 0 {
 		holds = answerFailed
 	}
-	qs.answers[q.hop] = answer{hosts: l.hosts, registered: l.group, until: m.spool.Now().Add(holds)}
-	m.parking.join(&m.parking.again, &q.list)
+	m.answered(l.fact, answer{hosts: l.hosts, registered: l.group, until: m.spool.Now().Add(holds)})
 	m.askNext()
 }
 
@@ -112,7 +142,7 @@ func (m *manager) grouped(l *lookup) {
 // large message of the first slice, and returns a question that the message has to wait
 // for; nil when something of it can go: what cannot waits in its next pass.
 func (m *manager) unanswered(msg *message) (q *question) {
-	if !m.book.policy.UsesMX() {
+	if !m.book.policy.UsesMX() && !m.book.asks {
 		return nil
 	}
 	n, known := 0, false
@@ -123,7 +153,7 @@ func (m *manager) unanswered(msg *message) (q *question) {
 		if _, status := m.resolve(msg, uint32(i)); status != factsMissing {
 			known = true
 		} else if q == nil {
-			q = m.questions.open[hopName{m.book.facts.Transport, m.book.facts.NextHop}]
+			q = m.questions.missing
 		}
 		if n++; n == m.machine.Slice() {
 			break

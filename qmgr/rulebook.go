@@ -18,7 +18,9 @@ import (
 type rulebook struct {
 	policy   *policy.Policy
 	encoded  []byte
-	tables   []table.Maps // by policy.Tables
+	tables   []table.Maps // by policy.Tables; of databases none
+	defined  []string     // by policy.Tables: the definition of a database, or ""
+	asks     bool         // databases
 	facts    policy.Facts // filled anew for each decision
 	decision policy.Decision
 }
@@ -44,11 +46,15 @@ func (m *manager) readBook() (changed bool) {
 	}
 	if book.policy != nil {
 		for _, spec := range book.policy.Tables {
+			if s, err := table.Parse(spec); err == nil && s.Database() {
+				book.tables, book.defined, book.asks = append(book.tables, nil), append(book.defined, s.Name), true
+				continue
+			}
 			maps, err := table.Open([]string{spec}, address.TableOptions(m.d.Config(), m.d.Opener()))
 			if err != nil {
 				m.log.Warnf("sched.cf: %v; mail that depends on it is deferred", err)
 			}
-			book.tables = append(book.tables, maps)
+			book.tables, book.defined = append(book.tables, maps), append(book.defined, "")
 		}
 	}
 	m.book = book
@@ -95,10 +101,23 @@ func (m *manager) provide(f *policy.Facts, need *policy.Need) *mail.Status {
 		return nil
 	}
 	for _, key := range need.Keys {
+		if path := m.book.defined[need.Table]; path != "" {
+			a := m.answerTo(about{table: path, key: key})
+			switch {
+			case a == nil:
+				return factsMissing
+			case a.failed:
+				return tableFailure()
+			case a.found:
+				f.Answers = append(f.Answers, need.Answer(a.value, true))
+				return nil
+			}
+			continue
+		}
 		v, found, err := m.book.tables[need.Table].Lookup(context.Background(), key)
 		if err != nil {
 			m.log.Warnf("sched.cf: %v", err)
-			return &mail.Status{DSN: "4.3.0", Text: "table lookup failure"}
+			return tableFailure()
 		}
 		if found {
 			f.Answers = append(f.Answers, need.Answer(v, true))
@@ -108,3 +127,6 @@ func (m *manager) provide(f *policy.Facts, need *policy.Need) *mail.Status {
 	f.Answers = append(f.Answers, need.Answer("", false))
 	return nil
 }
+
+// tableFailure is the status of mail that depends on a table that does not answer.
+func tableFailure() *mail.Status { return &mail.Status{DSN: "4.3.0", Text: "table lookup failure"} }

@@ -411,7 +411,7 @@ func (g *grouping) parkedFor(m *manager, to sched.Recipient, d *sched.Destinatio
 	if l == nil && m.book.policy != nil {
 		l = m.listLike(key)
 	}
-	if q := m.questions.open[hopName{to.Transport, strings.ToLower(to.NextHop)}]; l == nil && q != nil && q.list.n > 0 {
+	if q := m.questions.open[about{transport: to.Transport, nextHop: strings.ToLower(to.NextHop)}]; l == nil && q != nil && q.list.n > 0 {
 		return proto.Wait{For: proto.WaitResolve, Who: to.NextHop} // the policy asks for its mail hosts
 	}
 	if l == nil {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -196,6 +198,13 @@ func (d *Daemon) open(path string) (*io.SectionReader, error) {
 	}
 	// The reader keeps f from being closed.
 	return io.NewSectionReader(f, 0, st.Size()), nil
+}
+
+// Files returns the paths of the granted files.
+func (d *Daemon) Files() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.grants.files))
 }
 
 // Owner returns the user id of the owner of a granted file, 0 when it is not known.

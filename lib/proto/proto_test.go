@@ -36,6 +36,8 @@ func messages() []message {
 		&Drained{"bounce", 17, Durable{3, 4}},
 		&Freed{[]string{"1", "2"}},
 		&Pressure{20, 1 << 40},
+		&Lookup{7, "/etc/postrider/vip", "a@b"},
+		&Found{7, "high", true, "why"},
 		&Deliver{ID: DeliveryID{1, 2}, Service: "bounce", NextHop: "failure", Queue: "Q", File: 3, Slot: 4, Sender: "s@t", EnvID: "e", Ret: "FULL",
 			Body: mail.Body8Bit, UTF8: true, Origin: mail.FromLocal, Client: mail.Client{Name: "n", Addr: "a", Helo: "h", Protocol: "p", UID: 5}, Arrival: at, Active: at, Handed: at,
 			Size: 6, CRC: 7, Verify: true, Inline: true, Content: []byte("x"), FDOffset: 8, Source: Source{"ip1", "h", "192.0.2.1", "2001:db8::1"}, Recipients: []DeliverRecipient{{9, rc, st, true}}},

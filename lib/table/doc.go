@@ -7,7 +7,8 @@
 // The types are hash: (and its like: btree:, lmdb:, dbm:, sdbm:, cdb:), an indexed
 // file NAME.cdb that postmap or postalias makes and that is read where it lies;
 // texthash:, regexp:, pcre: and cidr:, texts held in memory; inline:{...}, static:,
-// fail:, unix:passwd.byname; and unionmap:{...}, pipemap:{...} and randmap:{...}.
+// fail:, unix:passwd.byname; sqlite:, a database that proxymap asks for a policy; and unionmap:{...}, pipemap:{...} and randmap:{...}.
 // Regular expressions are RE2's: no pattern takes more than linear time. proxy: before
-// a type is accepted and means nothing, since no table is opened by a daemon anyway.
+// a type is accepted and means nothing: these tables no daemon opens, and sqlite: has its
+// proxymap anyway.
 package table

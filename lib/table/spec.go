@@ -34,12 +34,17 @@ var indexed = []string{"hash", "btree", "lmdb", "cdb", "dbm", "sdbm"}
 // texts are the types that are read from a text file as it is.
 var texts = []string{"texthash", "regexp", "pcre", "cidr"}
 
+// databases are the types that are asked by proxymap alone, by the definition in a file.
+// Only a policy may name them (lookup in sched.cf): its questions are jobs, while those
+// of main.cf are asked in the middle of other work.
+var databases = []string{"sqlite"}
+
 // IndexSuffix is what follows the name of a table in the name of its indexed file.
 const IndexSuffix = ".cdb"
 
 // Types returns all types, as postconf -m lists them.
 func Types() []string {
-	all := slices.Concat(indexed, texts, []string{"fail", "inline", "pipemap", "proxy", "randmap", "static", "unionmap", "unix"})
+	all := slices.Concat(indexed, texts, databases, []string{"fail", "inline", "pipemap", "proxy", "randmap", "static", "unionmap", "unix"})
 	slices.Sort(all)
 	return all
 }
@@ -49,6 +54,9 @@ func (s Spec) Indexed() bool { return slices.Contains(indexed, s.Type) }
 
 // File says whether the table's name is that of a file.
 func (s Spec) File() bool { return s.Indexed() || slices.Contains(texts, s.Type) }
+
+// Database says whether the table is one that only proxymap can ask.
+func (s Spec) Database() bool { return slices.Contains(databases, s.Type) }
 
 // maxNested is how deep tables of tables may be.
 const maxNested = 10
@@ -95,7 +103,10 @@ func parse(text string, depth int) (Spec, error) {
 			}
 			s.parts = append(s.parts, part)
 		}
-	case s.File():
+	case s.File(), s.Database():
+		if s.Database() && depth > 0 {
+			return wrong("a database cannot be a part of another table")
+		}
 		if !strings.HasPrefix(s.Name, "/") {
 			return wrong("write the full path of the file")
 		}
@@ -114,7 +125,7 @@ func (s Spec) Files() []string {
 			paths = append(paths, passwdFile)
 		case leaf.Indexed():
 			paths = append(paths, leaf.Name+IndexSuffix)
-		case slices.Contains(texts, leaf.Type):
+		case slices.Contains(texts, leaf.Type), leaf.Database():
 			paths = append(paths, leaf.Name)
 		}
 	}
@@ -179,6 +190,9 @@ func (s Spec) open(o *Options, alias bool) (Table, error) {
 		return random(s.words), nil
 	case "unionmap", "pipemap":
 		return s.openParts(o)
+	}
+	if s.Database() {
+		return nil, fmt.Errorf("open table %s: %w: only lookup in sched.cf asks databases; make a hash: table of it with postmap", s, ErrSpec)
 	}
 	path := s.Files()[0]
 	r, err := o.Open(path)
