@@ -37,6 +37,10 @@ the recipient's user id; local itself keeps of root only the rights to do that.`
 	{"bounce", "reports to senders", `bounce writes what senders are told of their mail: that it could not be delivered, is late, or arrived (RFC 3464). Reports enter the queue by cleanup(8).
 
 It runs as ` + "`postrider-bounce`" + ` and opens no file.`, []string{"qmgr(8)"}},
+	{"proxymap", "asks databases", `proxymap answers lookup("sqlite:/file", key) of sched.cf. It runs only where a policy has that. The file is as in sqlite_table(5) of Postfix: dbpath, query, result_format, domain, expansion_limit. Each %s, %u, %d and %1 to %9
+of the query becomes a parameter; keys are never part of its text. A change of the file or of the database is seen at once; an answer is kept for a minute. While the database is locked or away, mail that depends on it is deferred.
+
+It runs as ` + "`postrider-bounce`" + `, who must be able to read the database, and can read nothing but the directories of databases.`, []string{"qmgr(8)"}},
 }
 
 // daemons are their pages, with the parameters that the code of each mentions.

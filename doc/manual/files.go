@@ -155,5 +155,6 @@ domains above it), in the order that postconf(5) of Postfix has for the paramete
 		{Term: "inline:{ key=value, { key = text with blanks } }", Text: "The entries themselves."},
 		{Term: "static:value", Text: "The value for every key."},
 		{Term: "unix:passwd.byname", Text: "The users of the machine."},
+		{Term: "sqlite:/file", Text: "A database, for lookup in sched.cf alone; see proxymap(8). main.cf cannot name it: make a hash: table of it with postmap(1)."},
 		{Term: "proxy:type:name", Text: "The same as type:name: no daemon opens tables anyway."},
 	}}}, See: []string{"postconf(5)", "aliases(5)"}}

@@ -78,7 +78,7 @@ rule { }
 	if w := why(ann); !strings.Contains(w, "queue vip, high") {
 		t.Errorf("a vip: %s", w)
 	}
-	plain := mail(`"q'or'1'='1"@x.test`)
+	plain := mail("q'or'1'='1@x.test")
 	inHand(2)
 	if w := why(plain); strings.Contains(w, "queue vip") {
 		t.Errorf("no vip: %s", w)
