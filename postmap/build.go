@@ -183,7 +183,7 @@ func (c *command) delete(specs []table.Spec) error {
 		}
 	}
 	if !found {
-		return notFound
+		return errNotFound
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (c *command) lookup(specs []table.Spec) error {
 		case err != nil:
 			return err
 		case !ok:
-			return notFound
+			return errNotFound
 		}
 		_, err = fmt.Fprintln(c.out, v)
 		return err
@@ -95,7 +95,7 @@ func (c *command) lookup(specs []table.Spec) error {
 		err = keys.Err()
 	}
 	if err == nil && !found {
-		err = notFound
+		err = errNotFound
 	}
 	return err
 }

@@ -47,8 +47,8 @@ type command struct {
 	body        bool   // -b
 }
 
-// notFound ends a -q or -d that found nothing: exit code 1 and no word.
-var notFound = errors.New("not found")
+// errNotFound ends a -q or -d that found nothing: exit code 1 and no word.
+var errNotFound = errors.New("not found")
 
 // failure is an error with the exit code it leads to.
 type failure struct {
@@ -64,7 +64,7 @@ func (c *command) main(args []string) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, notFound):
+	case errors.Is(err, errNotFound):
 		return 1
 	case errors.As(err, &f):
 		fmt.Fprintf(c.err, "%s: fatal: %v\n", c.name, err)

@@ -46,7 +46,7 @@ func (l *List) Replace(dst []byte, with map[int]mail.Address) []byte {
 		if _, before := with[i-1]; f.crowded && (changed || before) {
 			dst = append(dst, ',')
 		}
-		dst, done = append(dst, gap...), f.at
+		dst = append(dst, gap...)
 		if nl := bytes.LastIndexByte(dst[begin:], '\n'); nl >= 0 {
 			begin += nl + 1
 		}

@@ -94,7 +94,10 @@ func TestScram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored := known.GetStoredCredentials(scram.KeyFactors{Salt: "salt", Iters: 4096})
+	stored, err := known.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt", Iters: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
 	server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return stored, nil })
 	if err != nil {
 		t.Fatal(err)
