@@ -64,7 +64,7 @@ func TestBadTemplates(t *testing.T) {
 		"other_template = <<E\nSubject: x\nE":                   "line 1: other_template is no template",
 		"\nfailure_template = <<E\nSubject: x\n":                "line 2: no line \"E\" ends",
 		"failure_template = <<E\nFoo: x\n\ny\nE":                "line 1: \"Foo: x\": the header has",
-		"failure_template = <<E\nFrom: x\n\ny\nE":               "line 1: no From: or no Subject:",
+		"failure_template = <<E\nFrom: x\n\ny\nE":               "line 1: no field From or no field Subject",
 		"failure_template = <<E\nFrom: x\nSubject: y\nE":        "line 1: there is no text",
 		"failure_template = <<E\nFrom: x\nSubject: y\n\n${x\nE": "line 1: ",
 	} {

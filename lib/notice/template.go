@@ -133,7 +133,7 @@ func parseTemplate(c *config.Config, lines []string) (t Template, err error) {
 	case err != nil:
 		return t, err
 	case t.From == "" || t.Subject == "":
-		return t, fmt.Errorf("no From: or no Subject:")
+		return t, fmt.Errorf("no field From or no field Subject")
 	case t.Text == "":
 		return t, fmt.Errorf("there is no text behind an empty line")
 	}
