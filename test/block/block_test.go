@@ -156,7 +156,7 @@ func (w *world) recorded(seed uint64, long time.Duration) (*history, *recording)
 	for i := range r.log {
 		bytes += len(r.log[i].data)
 	}
-	if len(h.verbs) < 8 || len(h.found) < 100 {
+	if len(h.verbs) < 3 || len(h.found) < 100 {
 		w.t.Fatalf("too little to judge: %d commands, %d deliveries", len(h.verbs), len(h.found))
 	}
 	refused := 0
