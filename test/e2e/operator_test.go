@@ -109,7 +109,7 @@ func operators(t *testing.T, up bool) {
 	if got := where(); got != "hh..." {
 		t.Errorf("after a kill of everything: %s", got)
 	}
-	if r := i.Run("postsuper", "-d", "not/an/id"); r.Code == 0 {
+	if r := i.Run("postsuper", "-d", "not/an/id"); r.Code != 0 || r.Stderr != "postsuper: warning: invalid mail queue id: not/an/id\npostsuper: Deleted: 0 messages\n" {
 		t.Errorf("postsuper -d not/an/id: %+v", r)
 	}
 
