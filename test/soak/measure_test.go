@@ -86,11 +86,14 @@ func (u *usage) look() {
 }
 
 // What may come and go at rest: a spare file, a timer's goroutine, an idle connection
-// for each delivery at once, a thread that the runtime keeps, memory that is cached.
+// for each delivery at once, memory that is cached. An agent keeps a goroutine for each
+// delivery that was ever under way at once (lib/agent), and the runtime keeps the thread
+// of each helper that was waited for at once: both know of world.InHand at most, which a
+// crowded moment may reach for the first time in any round.
 const (
-	someDescriptors = 24
-	someGoroutines  = 12
-	someThreads     = 8
+	someDescriptors = world.InHand + 4
+	someGoroutines  = world.InHand + 4
+	someThreads     = world.InHand + 4
 	someFiles       = 8
 	someHeap        = 3 << 20
 	someResident    = 12 << 20

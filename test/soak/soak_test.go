@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,7 +28,7 @@ const (
 	envSeed = "POSTRIDER_SOAK_SEED"
 )
 
-// usualRate makes a million messages in two hours.
+// usualRate makes a million messages in two hours, the rests included.
 const usualRate = 145
 
 // rounds of load, each with rest behind it. In the last three processes are killed.
@@ -72,17 +73,20 @@ func TestSoak(t *testing.T) {
 	})
 	r.Start()
 	x := world.NewLetters(seed)
-	x.Sizes = []int{500, 1000, 1000, 2000, 2000, 4000, 4000, 4000, 8000, 8000, 8000, 30_000, 30_000, 60_000, 300_000}
+	x.Sizes = append(slices.Repeat([]int{500, 1000, 1000, 2000, 2000, 4000, 4000, 4000, 8000, 8000, 8000, 30_000, 30_000, 60_000}, 4), 300_000)
 
 	var at []rest
+	var messages int64
 	allowed := 0
 	start := time.Now()
+	next := paced(start, rate, x)
 	for n := range rounds {
 		faults := harmless
 		if n >= rounds-killed {
 			faults = append(append([]fault(nil), harmless...), kills...)
 		}
-		acked, happened, may := r.round(length/rounds, rate, x, faults)
+		acked, happened, may := r.round(start.Add(length*time.Duration(n+1)/rounds), next, x, faults)
+		messages += acked
 		allowed += may
 		v := r.rest()
 		r.judge(v, allowed)
@@ -105,19 +109,21 @@ func TestSoak(t *testing.T) {
 	if err := r.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
+	t.Logf("%d messages acknowledged in %v", messages, time.Since(start).Round(time.Second))
 }
 
-// round puts the system under load and faults for that long. It returns how many
-// messages were acknowledged, what happened how often, and how many duplicates that
-// may have caused.
-func (r *run) round(length time.Duration, rate int, x *world.Letters, faults []fault) (acked int64, happened map[string]int, may int) {
-	ctx, stop := context.WithTimeout(context.Background(), length)
+// round puts the system under load and faults until then. It returns how many
+// messages were acknowledged to SMTP clients, what happened how often,
+// and how many duplicates that may have caused.
+func (r *run) round(end time.Time, next func(context.Context) *source.Message, x *world.Letters, faults []fault) (acked int64, happened map[string]int, may int) {
+	ctx, stop := context.WithDeadline(context.Background(), end)
 	defer stop()
 	r.ctx = ctx
 	var load sync.WaitGroup
 	var total atomic.Int64
-	next := paced(ctx, rate, x)
-	load.Go(func() { total.Store(int64(source.Load(ctx, r.Addr, 8, &r.Ledger, next))) })
+	load.Go(func() {
+		total.Store(int64(source.Load(ctx, r.Addr, 8, &r.Ledger, func() *source.Message { return next(ctx) })))
+	})
 	load.Go(func() { r.Submit(ctx, sparse(ctx, x)) })
 	happened = map[string]int{}
 	for ctx.Err() == nil {
@@ -131,11 +137,11 @@ func (r *run) round(length time.Duration, rate int, x *world.Letters, faults []f
 	return total.Load(), happened, may
 }
 
-// paced gives rate letters a second to all who ask, until ctx ends.
-func paced(ctx context.Context, rate int, x *world.Letters) func() *source.Message {
-	start := time.Now()
+// paced gives rate letters a second to all who ask, counted from start: after a rest
+// comes what was due in it.
+func paced(start time.Time, rate int, x *world.Letters) func(context.Context) *source.Message {
 	var n atomic.Int64
-	return func() *source.Message {
+	return func(ctx context.Context) *source.Message {
 		due := start.Add(time.Duration(n.Add(1)) * time.Second / time.Duration(rate))
 		select {
 		case <-ctx.Done():
