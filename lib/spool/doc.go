@@ -23,12 +23,12 @@
 // checkpoint (checkpoint.go), which also saves the bitmaps; recovery
 // (recover.go, replay.go; image.go is what a checkpoint holds) loads the newest good checkpoint and replays the logs since.
 //
-// The journal is followed by tail.go and seal.go, the wheel is wheel.go, put.go
+// The journal is followed by tail.go (its files: tailfile.go, what cannot be read: taildamage.go) and seal.go, the wheel is wheel.go, put.go
 // and due.go, the operators' verbs are hold.go, listings snapshot.go; space.go
 // gives files back, compact.go copies what little is left of old content files to
 // store/ (store.go, index.go), leftover.go removes contents that a dead cleanup did
 // not finish; corrupt.go and orphan.go keep what is damaged. A spool that has no
-// checkpoint is put together from all its files by rebuild.go.
+// checkpoint is put together from all its files by rebuild.go and settle.go.
 //
 // # Goroutines
 //

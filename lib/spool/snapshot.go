@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -71,13 +70,6 @@ func (s *Snapshot) end() error {
 		return &Unreadable{0, err}
 	}
 	return &Unreadable{s.unread, err}
-}
-
-// newItem is a parked message that has no state record.
-type newItem struct {
-	ref  slot.Ref
-	at   int64 // offset of its record
-	done Set
 }
 
 type openItem struct {
@@ -195,73 +187,76 @@ func (s *Snapshot) advance() (*Item, error) {
 		}
 		s.skipped(1, err)
 	}
-	for {
+	for s.scan != nil || len(s.runs) > 0 {
 		if s.scan == nil {
-			if len(s.runs) == 0 {
-				return nil, s.end()
-			}
-			if s.search != nil && !s.search.begin(s.runs[0]) {
-				s.done()
-				continue
-			}
 			if err := s.next(); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		rec, err := s.record()
-		if err == io.EOF {
+		switch {
+		case err == io.EOF:
 			s.done()
-			continue
-		}
-		if s.strict && (err != nil || len(rec.Envelope) < stateHead) {
+		case err != nil && s.strict:
 			return nil, errNotWhole
-		}
-		if err != nil {
+		case err != nil:
 			s.runs[0].err = err
-			continue
-		}
-		if s.runs[0].dead.has(rec.Ref.Slot) || len(rec.Envelope) < stateHead {
-			continue
-		}
-		s.runs[0].seen++
-		ref := stateRef(rec.Envelope)
-		f := s.files[ref.File]
-		if f == nil || f.dead.has(ref.Slot) || s.skip[ref] {
-			continue
-		}
-		if s.search != nil {
-			if !s.search.refs[ref] || !s.search.ids[string(rec.ID)] {
-				continue
-			}
-			delete(s.search.refs, ref)
-		}
-		st, err := decodeState(rec.Envelope)
-		if err != nil && s.strict {
-			return nil, errNotWhole
-		}
-		if err != nil {
-			s.skipped(1, err)
-			continue
-		}
-		if done, ok := s.marks[ref]; ok {
-			st.State = without(st.State, done)
-			st.Listed = slices.DeleteFunc(st.Listed, func(r ItemRecipient) bool { return done.Has(r.Number) })
-		}
-		it := st.item()
-		it.ID, it.Queue = rec.ID, InDeferred
-		if f.held.has(ref.Slot) {
-			it.Queue = InHold
-		}
-		it.place, it.offset, it.large = place{rec.Ref.File, rec.Ref.Slot}, rec.Offset, st.Large
-		it.Target.content = f.c.span(st.content)
-		if f.store != nil {
-			if it.Target.content, err = f.store.span(s.q.fs, ref); err != nil && s.strict {
-				return nil, err
+		default:
+			if it, err := s.stated(rec); it != nil || err != nil {
+				return it, err
 			}
 		}
-		return it, nil
 	}
+	return nil, s.end()
+}
+
+// stated makes an item of a state record: nil when it is over, known otherwise, not looked for
+// or damaged.
+func (s *Snapshot) stated(rec *slot.Record) (*Item, error) {
+	switch {
+	case len(rec.Envelope) < stateHead && s.strict:
+		return nil, errNotWhole
+	case len(rec.Envelope) < stateHead, s.runs[0].dead.has(rec.Ref.Slot):
+		return nil, nil
+	}
+	s.runs[0].seen++
+	ref := stateRef(rec.Envelope)
+	f := s.files[ref.File]
+	if f == nil || f.dead.has(ref.Slot) || s.skip[ref] {
+		return nil, nil
+	}
+	if s.search != nil {
+		if !s.search.refs[ref] || !s.search.ids[string(rec.ID)] {
+			return nil, nil
+		}
+		delete(s.search.refs, ref)
+	}
+	st, err := decodeState(rec.Envelope)
+	if err != nil && s.strict {
+		return nil, errNotWhole
+	}
+	if err != nil {
+		s.skipped(1, err)
+		return nil, nil
+	}
+	if done, ok := s.marks[ref]; ok {
+		st.State = without(st.State, done)
+		st.Listed = slices.DeleteFunc(st.Listed, func(r ItemRecipient) bool { return done.Has(r.Number) })
+	}
+	it := st.item()
+	it.ID, it.Queue = rec.ID, InDeferred
+	if f.held.has(ref.Slot) {
+		it.Queue = InHold
+	}
+	it.place, it.offset, it.large = place{rec.Ref.File, rec.Ref.Slot}, rec.Offset, st.Large
+	it.Target.content = f.c.span(st.content)
+	if f.store != nil {
+		if it.Target.content, err = f.store.span(s.q.fs, ref); err != nil && s.strict {
+			return nil, err
+		}
+	}
+	return it, nil
 }
 
 // record reads the next record of a run.
@@ -272,9 +267,13 @@ func (s *Snapshot) record() (*slot.Record, error) {
 	return s.scan.Next()
 }
 
-// next opens the next run.
+// next opens the next run, unless nothing that is looked for is in it.
 func (s *Snapshot) next() error {
 	v := s.runs[0]
+	if s.search != nil && !s.search.begin(v) {
+		s.done()
+		return nil
+	}
 	f, err := s.q.fs.OpenFile(v.name, 0, 0)
 	if err != nil && !s.strict {
 		v.err = err
@@ -342,81 +341,6 @@ func (s *Snapshot) newItem(n newItem) (*Item, error) {
 		it.Queue = InIncoming
 	}
 	return it, nil
-}
-
-func openedItem(o openItem) *Item {
-	m := o.m
-	e := m.Envelope
-	it := &Item{Target: Target{Ref: m.Ref, ID: e.ID, place: m.place, large: m.Large, content: m.content},
-		Queue: InActive, Open: true, Arrival: e.Arrival, Since: m.State.Since, Size: e.Size, Sender: e.Sender, Due: m.State.Due(), Expired: m.State.Expired}
-	if o.held {
-		it.Queue = InHold
-	}
-	at := make(map[uint32]int)
-	for n := range e.Recipients {
-		if o.done.Has(uint32(n)) {
-			continue
-		}
-		r := &e.Recipients[n]
-		at[uint32(n)] = len(it.Recipients)
-		it.Recipients = append(it.Recipients, ItemRecipient{Number: uint32(n), Address: r.Address, Original: r.Original})
-	}
-	for i := range m.State.Groups {
-		g := &m.State.Groups[i]
-		for _, n := range g.Recipients {
-			if k, ok := at[n]; ok {
-				r := &it.Recipients[k]
-				r.Due, r.Attempts, r.Status = g.Due, g.Attempts, g.Status
-			}
-		}
-	}
-	return it
-}
-
-// item is what a state record tells a listing.
-func (r *record) item() *Item {
-	it := &Item{Target: Target{Ref: r.Ref}, Arrival: r.Arrival, Since: r.State.Since, Size: r.Size, Sender: r.Sender,
-		Due: r.State.Due(), Expired: r.State.Expired, Recipients: r.Listed}
-	it.More = -len(r.Listed)
-	for i := range r.State.Groups {
-		g := &r.State.Groups[i]
-		it.More += len(g.Recipients)
-		for k := range it.Recipients {
-			if _, ok := slices.BinarySearch(g.Recipients, it.Recipients[k].Number); ok {
-				x := &it.Recipients[k]
-				x.Due, x.Attempts, x.Queue, x.Status = g.Due, g.Attempts, g.Queue, g.Status
-			}
-		}
-	}
-	if it.More > 0 {
-		it.groups = r.State.Groups
-	}
-	return it
-}
-
-// Cat returns the content of a message in a listing. From any goroutine,
-// until Queue.Close; a message that is gone by now is ErrDamaged or not found.
-func (q *Queue) Cat(it *Item) (io.ReadCloser, error) {
-	rec, err := q.contentOf(it)
-	if err != nil {
-		return nil, err
-	}
-	if rec.Flags&slot.FlagLarge == 0 {
-		return io.NopCloser(bytes.NewReader(rec.Content)), nil
-	}
-	f, err := q.fs.OpenFile(dirContent+"/"+string(rec.ID), 0, 0)
-	if err != nil {
-		return nil, err
-	}
-	size, err := f.Size()
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.NewSectionReader(f, 0, size), f}, nil
 }
 
 // Stored returns how many bytes the files in store/ have: what unfinished mail takes up
