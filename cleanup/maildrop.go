@@ -444,7 +444,6 @@ func (r *dropReader) hand(ctx context.Context, name string, m *message, picked m
 	r.mu.Unlock()
 	m.picked = func(err error) { r.answered(name, err) }
 	r.log.Event(picked)
-	r.log.Settle()
 	m.append()
 	r.handed++
 	return nil

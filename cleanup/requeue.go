@@ -119,7 +119,6 @@ func (s *service) requeue(r *proto.Requeue, files []*os.File, answer func(proto.
 		m.abort()
 		answer(proto.Requeued{Code: refused.code, DSN: refused.dsn, Text: refused.text})
 	default:
-		s.log.Settle()
 		m.picked = func(err error) {
 			if err != nil {
 				refused := refusalOf(err)

@@ -3,11 +3,14 @@ package master
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"postrider/lib/config"
 	"postrider/lib/maillog"
+	"postrider/lib/proto"
 )
 
 // devLog is where a syslog daemon listens.
@@ -87,4 +90,24 @@ func dup(f *os.File) (int, error) {
 		return -1, fmt.Errorf("dup %s: %w", f.Name(), err)
 	}
 	return fd, nil
+}
+
+// giveOrder grants the memory by which the lines of all daemons come into the log in
+// order, and a place in it that stays the slot's.
+func (s *supervisor) giveOrder(x *slot) {
+	if s.order == nil {
+		var err error
+		if s.order, err = maillog.NewOrder(); err != nil {
+			s.log.Warnf("%v; lines about a message may come in another order", err)
+			return
+		}
+	}
+	for place := 1; x.place == 0 && place <= maillog.Places; place++ {
+		if !slices.ContainsFunc(s.slots, func(y *slot) bool { return y.place == place }) {
+			x.place = place
+		}
+	}
+	if x.place > 0 {
+		s.give(x.child, proto.GrantOrder, strconv.Itoa(x.place-1), s.order)
+	}
 }

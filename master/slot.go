@@ -21,6 +21,7 @@ type slot struct {
 	faults   []time.Time // when processes died so that had been ready
 	memory   *os.File    // for notes, see giveSuspects
 	wanted   bool        // the configuration asks for it
+	place    int         // in the order of the log from 1 on, see giveOrder; 0 before the first start
 }
 
 // pause is how long to wait before the next start: nothing the first time, then

@@ -33,6 +33,7 @@ type supervisor struct {
 	plan     *plan
 	lock     *os.File
 	logFile  *logFile            // nil: could not be opened
+	order    *os.File            // of the log's lines, see giveOrder
 	sockets  map[string]*os.File // by listen.key
 	files    map[string]*watched // by path
 	slots    []*slot
@@ -221,6 +222,7 @@ func (s *supervisor) start(x *slot) {
 	}
 	ch.fault = x.fault
 	s.setup(ch)
+	s.giveOrder(x)
 	s.giveSuspects(x)
 	for _, f := range []proto.GrantKind{proto.GrantTable, proto.GrantFile} {
 		s.giveFiles(ch, f, nil)

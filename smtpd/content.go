@@ -83,7 +83,6 @@ func (f *front) content() reply {
 	}
 	if refusal.code == 0 {
 		open = false
-		f.log.Settle() // "client=" stands in the log before what others say of the message
 		if err := msg.Close(); err != nil {
 			refusal = f.failure(err)
 		}

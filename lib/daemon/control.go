@@ -167,6 +167,8 @@ func (d *Daemon) grant(m *proto.Grant, fd int) error {
 		d.mu.Lock()
 		d.staged.files[m.Name] = os.NewFile(uintptr(fd), m.Name)
 		d.mu.Unlock()
+	case proto.GrantOrder:
+		d.joinOrder(m.Name, os.NewFile(uintptr(fd), m.Name))
 	case proto.GrantNotes, proto.GrantStrikes:
 		d.keep(m.Kind, os.NewFile(uintptr(fd), m.Name))
 	case proto.GrantLock:

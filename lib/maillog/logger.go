@@ -71,11 +71,8 @@ func (l *Logger) Close() { l.sink.ring.close() }
 // passed.
 func (l *Logger) Flush() { l.sink.ring.flush() }
 
-// Settle waits until the lines that were logged before are in the log, so that those of
-// the next program come behind them: pflogsumm counts a message only when it has read where
-// it came from before its size. It costs nothing when they are, which is the rule, since
-// events that introduce a message do not linger; and at most 50 ms once when the log is stuck.
-func (l *Logger) Settle() { l.sink.ring.settle() }
+// Join has the lines keep an order with those of other processes, from now on.
+func (l *Logger) Join(o *Order) { l.sink.ring.join(o) }
 
 // Named returns a Logger with another tag: "postfix/submission/smtpd".
 func (l *Logger) Named(tag string) *Logger {

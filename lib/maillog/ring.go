@@ -37,10 +37,11 @@ type ring struct {
 	max     int
 	lost    uint64
 	closed  bool
-	taken   uint64        // bytes that ever came into buf
-	written atomic.Uint64 // of them, those that are written or given up
+	last    lastLines     // of which each comes behind what others say of its message
+	order   *Order        // or nil
+	ticket  uint64        // of the oldest line in buf, for order; 0 when there is none
+	writing bool          // order still has the ticket of what is being written
 	awake   bool          // the writer has been told that there is something
-	late    bool          // a line that is to be late waits
 	stuck   bool          // waiting for room was in vain since the last write that succeeded
 	room    chan struct{} // nil while nobody waits for room; closed when the buffer was taken
 	out     *os.File
@@ -69,34 +70,30 @@ func newRing(max int, notice func(uint64) []byte) *ring {
 
 func (r *ring) syslog() bool { return r.datagrams.Load() }
 
-// urgency is how soon a line is written. The lines of one message come from several
-// processes, and analysers want them in order.
-type urgency uint8
-
-const (
-	usual  urgency = iota
-	urgent         // at once: lines of other processes follow
-	late           // not before it has lingered: it follows a line of another process
-)
-
 // put takes one line, or counts it as lost when there is no room and the output
-// does not make any.
-func (r *ring) put(b []byte, u urgency) {
+// does not make any. One that is last waits for what processes of a higher rank have
+// to say before.
+func (r *ring) put(b []byte, last bool) {
 	r.mu.Lock()
-	if len(r.buf)+len(b) > r.max && !r.closed && !r.stuck && r.out != nil && len(b) <= r.max {
+	if r.used()+len(b) > r.max && !r.closed && !r.stuck && r.out != nil && len(b) <= r.max {
 		r.await(len(b))
 	}
-	if r.closed || len(r.buf)+len(b) > r.max {
+	if r.closed || r.used()+len(b) > r.max {
 		r.lost++
 		r.mu.Unlock()
 		return
 	}
-	r.buf = append(r.buf, b...)
-	r.taken += uint64(len(b))
+	if last && r.order != nil {
+		r.last.fresh = append(r.last.fresh, b...)
+	} else {
+		if len(r.buf) == 0 {
+			r.draw()
+		}
+		r.buf = append(r.buf, b...)
+	}
 	rouse := !r.awake
 	r.awake = true
-	r.late = r.late || u == late
-	half := u == urgent || len(r.buf) > r.max/2
+	half := r.used() > r.max/2
 	r.mu.Unlock()
 	if rouse {
 		signal(r.wake)
@@ -106,12 +103,35 @@ func (r *ring) put(b []byte, u urgency) {
 	}
 }
 
+func (r *ring) used() int { return len(r.buf) + len(r.last.fresh) + len(r.last.held) }
+
+// draw gives the lines that are going to wait their place in the order.
+func (r *ring) draw() {
+	if r.order == nil {
+		return
+	}
+	r.ticket = r.order.draw()
+	if !r.writing {
+		r.order.say(r.ticket)
+	}
+}
+
+// join has the lines that come from now on keep the order.
+func (r *ring) join(o *Order) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.order = o
+	if len(r.buf) > 0 {
+		r.draw()
+	}
+}
+
 // await waits until there is room for n bytes, or it was in vain. r.mu is held, but
 // not while waiting.
 func (r *ring) await(n int) {
 	t := time.NewTimer(yield)
 	defer t.Stop()
-	for len(r.buf)+n > r.max && !r.closed && !r.stuck {
+	for r.used()+n > r.max && !r.closed && !r.stuck {
 		if r.room == nil {
 			r.room = make(chan struct{})
 		}
@@ -123,7 +143,7 @@ func (r *ring) await(n int) {
 			r.mu.Lock()
 		case <-t.C:
 			r.mu.Lock()
-			r.stuck = len(r.buf)+n > r.max
+			r.stuck = r.used()+n > r.max
 		}
 	}
 }
@@ -159,24 +179,6 @@ func (r *ring) flush() {
 	}
 }
 
-// settle waits until the lines that were logged before are written, unless the log is
-// away or stuck. Mostly they are.
-func (r *ring) settle() {
-	r.mu.Lock()
-	upTo, stands := r.taken, r.closed || r.stuck || r.out == nil
-	r.mu.Unlock()
-	for end := time.Now().Add(yield); !stands && r.written.Load() < upTo; {
-		signal(r.full)
-		if time.Now().After(end) {
-			r.mu.Lock()
-			r.stuck = r.written.Load() < upTo
-			r.mu.Unlock()
-			return
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
-}
-
 func (r *ring) close() {
 	r.mu.Lock()
 	already := r.closed
@@ -205,7 +207,7 @@ func (r *ring) write() {
 		var reply chan struct{}
 		select {
 		case <-r.wake:
-			if pause := r.pause(last); pause > 0 {
+			if pause := linger - time.Since(last); pause > 0 {
 				reply = r.gather(pause)
 			}
 		case reply = <-r.flushes:
@@ -216,12 +218,15 @@ func (r *ring) write() {
 			ended = true
 		default:
 		}
-		b, lost, upTo := r.take(spare)
+		b, lost, order, upTo := r.take(spare)
+		if order != nil && len(b) > 0 {
+			order.wait(upTo, r.hurry)
+		}
 		if lost > 0 {
 			b = append(b, r.notice(lost)...)
 		}
 		r.deliver(b)
-		r.written.Store(upTo)
+		r.wrote()
 		last = time.Now()
 		if spare = nil; cap(b) <= 256<<10 {
 			spare = b[:0]
@@ -238,16 +243,6 @@ func (r *ring) write() {
 	}
 }
 
-// pause is how long lines are to gather yet.
-func (r *ring) pause(last time.Time) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.late {
-		return linger
-	}
-	return linger - time.Since(last)
-}
-
 // gather lets lines come in for a while.
 func (r *ring) gather(d time.Duration) (reply chan struct{}) {
 	t := r.timer
@@ -262,21 +257,49 @@ func (r *ring) gather(d time.Duration) (reply chan struct{}) {
 	return reply
 }
 
-// take returns all lines there are, if there is a log to write them to.
-func (r *ring) take(spare []byte) (b []byte, lost, upTo uint64) {
+// take returns all lines there are, if there is a log to write them to, but for those of
+// which others have not said all yet; and the order, if they keep one, with their place.
+func (r *ring) take(spare []byte) (b []byte, lost uint64, o *Order, upTo uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.awake, r.late = false, false
+	r.awake = false
 	if r.out == nil {
-		return spare, 0, r.written.Load()
+		return spare, 0, nil, 0
 	}
-	b, lost = r.buf, r.lost
+	b, lost, o = r.buf, r.lost, r.order
 	r.buf, r.lost = spare, 0
+	if o != nil {
+		upTo = o.now()
+		r.writing = len(b) > 0
+		r.ticket = 0
+		b = r.last.take(b, o, r.closed)
+		if len(r.last.held)+len(r.last.fresh) > 0 {
+			r.awake = true
+			signal(r.wake)
+		}
+	}
 	if r.room != nil {
 		close(r.room)
 		r.room = nil
 	}
-	return b, lost, r.taken
+	return b, lost, o, upTo
+}
+
+// hurry says whether there is no time to wait for others.
+func (r *ring) hurry() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.used() > r.max/2
+}
+
+// wrote says that what was taken is in the log, or given up.
+func (r *ring) wrote() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.writing {
+		r.writing = false
+		r.order.say(r.ticket)
+	}
 }
 
 // deliver writes b. After an error it tries again, and at once when the log is

@@ -91,26 +91,19 @@ func (s *sink) Accept(tag string, level hclog.Level, msg string, args ...any) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ring.put(s.render(tag, level, number, msg, nil, extra), usual)
+	s.ring.put(s.render(tag, level, number, msg, nil, extra), false)
 }
 
 // event takes an event, past hclog.
 func (s *sink) event(tag string, number int, e Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ring.put(s.render(tag, hclog.Info, number, "", e, nil), urgencyOf(e))
-}
-
-// urgencyOf has analysers read where a message came from before its size, and that before
-// what became of it.
-func urgencyOf(e Event) urgency {
+	last := false
 	switch e.(type) {
-	case Client, *Client, Pickup, *Pickup, QueueActive, *QueueActive:
-		return urgent
-	case Delivery, *Delivery, BounceNotice, *BounceNotice, Removed, *Removed:
-		return late
+	case Removed, *Removed:
+		last = true
 	}
-	return usual
+	s.ring.put(s.render(tag, hclog.Info, number, "", e, nil), last)
 }
 
 // dropped makes the line that tells of lost ones. The ring calls it.

@@ -66,6 +66,7 @@ const (
 	GrantLock                          // the spool's lock, to be held open and never used
 	GrantNotes                         // memory that outlives the process: package suspect's Notes
 	GrantStrikes                       // a file of its own: package suspect's Strikes
+	GrantOrder                         // memory of all daemons: package maillog's Order; Name: the place in it, "3"
 )
 
 // PolicyFile is the name of the granted file (GrantFile) with the compiled sched.cf, for

@@ -9,6 +9,5 @@
 // Strikes are what was concluded from notes, in a small file, so that neither the
 // death of master nor that of the machine starts the count anew.
 //
-// The package touches the two descriptors that it is given and no file by name. It
-// imports nothing of ours.
+// The package touches the two descriptors that it is given and no file by name.
 package suspect

@@ -1,13 +1,12 @@
 package suspect
 
 import (
-	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
+	"postrider/lib/memory"
 )
 
 const (
@@ -18,23 +17,8 @@ const (
 	KeyMax = noteSize - noteHead
 )
 
-// NewMemory makes the memory for the notes of one process and its successors: a
-// memory file of a size that nobody can change.
-func NewMemory(name string) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, fmt.Errorf("memory for notes: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), name)
-	if err = f.Truncate(notes * noteSize); err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("memory for notes: %w", err)
-	}
-	return f, nil
-}
+// NewMemory makes the memory for the notes of one process and its successors.
+func NewMemory(name string) (*os.File, error) { return memory.New(name, notes*noteSize) }
 
 // Notes are what a process has in hand, each of its readers with a note of its own.
 // A nil *Notes gives notes that are not kept.
@@ -47,9 +31,9 @@ type Notes struct {
 // OpenNotes maps memory of NewMemory. It returns what the process before this one
 // had noted and not cleared, and clears it.
 func OpenNotes(f *os.File) (*Notes, []string, error) {
-	mem, err := unix.Mmap(int(f.Fd()), 0, notes*noteSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := memory.Map(f, notes*noteSize)
 	if err != nil {
-		return nil, nil, fmt.Errorf("map notes: %w", err)
+		return nil, nil, err
 	}
 	n := &Notes{mem: mem}
 	var left []string
