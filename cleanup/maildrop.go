@@ -426,16 +426,6 @@ func copyContent(m *message, next func() ([]byte, error)) error {
 // hand gives a whole message to the journal once there is room among those in
 // flight.
 func (r *dropReader) hand(ctx context.Context, name string, m *message, picked maillog.Pickup) error {
-	if d := r.s.queue.pressure(); d > 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			m.abort()
-			return ctx.Err()
-		}
-	}
 	r.mu.Lock()
 	for len(r.busy) >= maxInFlight {
 		r.idle.Wait()

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"postrider/lib/ipc"
@@ -17,14 +16,10 @@ import (
 // the kernel needs microseconds.
 const settleTime = 5 * time.Second
 
-// maxPressure bounds what qmgr may ask for.
-const maxPressure = 10 * time.Second
-
 // queueLink is the conversation with qmgr. There may be none: then nobody is told.
 type queueLink struct {
-	s     *service
-	wake  chan struct{} // the journal is durable further
-	delay atomic.Int64
+	s    *service
+	wake chan struct{} // the journal is durable further
 
 	mu       sync.Mutex
 	conn     *ipc.Conn
@@ -48,9 +43,6 @@ func (q *queueLink) durable(slot.Position) {
 }
 
 func position(p slot.Position) proto.Durable { return proto.Durable{File: p.File, Offset: p.Offset} }
-
-// pressure is how long a submission has to wait.
-func (q *queueLink) pressure() time.Duration { return time.Duration(q.delay.Load()) }
 
 // attach makes sock the connection with qmgr, in the place of the one before. It is
 // called in the order in which master gave them.
@@ -78,7 +70,6 @@ func (q *queueLink) connection() *ipc.Conn {
 // serve runs a connection with a qmgr to its end.
 func (q *queueLink) serve(conn *ipc.Conn) {
 	defer conn.Close()
-	q.delay.Store(0)
 	q.requeues.Wait() // see requeue
 
 	hello := proto.JournalHello{First: q.s.journal.First(), Durable: position(q.s.journal.Durable())}
@@ -117,9 +108,8 @@ func (q *queueLink) serve(conn *ipc.Conn) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.conn == conn { // nobody is left to take pressure back
+	if q.conn == conn {
 		q.conn = nil
-		q.delay.Store(0)
 	}
 }
 
@@ -161,7 +151,12 @@ func (q *queueLink) frame(conn *ipc.Conn, f ipc.Frame) error {
 			return err
 		}
 		q.s.journal.Stored(m.Stored)
-		q.delay.Store(int64(min(time.Duration(m.Delay)*time.Millisecond, maxPressure)))
+	case proto.TypeFull:
+		var m proto.Full
+		if err := m.Decode(f.Payload); err != nil {
+			return err
+		}
+		q.s.full.take(&m)
 	case proto.TypeDrain:
 		var m proto.Drain
 		if err := m.Decode(f.Payload); err != nil {

@@ -131,36 +131,12 @@ func free(t *testing.T, r *rig, q *fakeQmgr) {
 	q.conn.Send(proto.TypeFreed, &proto.Freed{Names: names})
 }
 
-// TestPressure: mail from outside waits as long as qmgr says, our own does not; a
-// qmgr that goes takes the pressure with it. What qmgr keeps in store/ is counted.
+// TestPressure: what qmgr keeps in store/ is counted.
 func TestPressure(t *testing.T) {
 	r := newRig(t, "", nil)
-	outside, own := r.client("smtpd.0"), r.client("bounce")
 	q := r.qmgr(t)
-	const delay = 300 * time.Millisecond
-	q.conn.Send(proto.TypePressure, &proto.Pressure{Delay: uint32(delay / time.Millisecond), Stored: 1 << 40})
-	eventually(t, "pressure arrives", func() bool { return r.s.queue.pressure() == delay })
-	if used, _ := r.s.journal.Usage(); used < 1<<40 {
-		t.Errorf("%d bytes are used", used)
-	}
-	start := time.Now()
-	answers := make(chan error, 2)
-	for i := range 2 {
-		go func() { answers <- send(outside, envelope(i, "a@b"), false, "x") }()
-	}
-	if err := send(own, envelope(7, "a@b"), false, "x"); err != nil {
-		t.Fatal(err)
-	}
-	if time.Since(start) >= delay {
-		t.Error("our own mail waits")
-	}
-	for range 2 {
-		if err := <-answers; err != nil || time.Since(start) < delay {
-			t.Errorf("%v after %v", err, time.Since(start))
-		}
-	}
-	q.conn.Close()
-	eventually(t, "pressure ends", func() bool { return r.s.queue.pressure() == 0 })
+	q.conn.Send(proto.TypePressure, &proto.Pressure{Stored: 1 << 40})
+	eventually(t, "pressure arrives", func() bool { used, _ := r.s.journal.Usage(); return used >= 1<<40 })
 }
 
 // TestDrain: the answer comes when all that a dead process sent is durable, and

@@ -211,9 +211,6 @@ func (v *receiver) take(sock *net.UnixConn, p ipc.Peer) (code int, text string) 
 		}
 		return sysexits.Unavailable, fmt.Sprintf("%d %s %s", r.code, r.dsn, r.text)
 	}
-	if d := s.queue.pressure(); d > 0 {
-		time.Sleep(d)
-	}
 	done := make(chan error, 1)
 	m.picked = func(err error) { done <- err }
 	id := m.env.ID

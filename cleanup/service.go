@@ -49,6 +49,7 @@ type service struct {
 	ids      mail.IDs // for mail from maildrop/
 	queue    *queueLink
 	heavy    heavy
+	full     fullKeys // of quotas: what is used up
 	buffered atomic.Int64
 	notes    *suspect.Notes   // nil: none are kept
 	strikes  *suspect.Strikes // what cleanup died of

@@ -29,7 +29,7 @@ type client struct {
 	seq     uint64 // order of arrival
 	conn    *ipc.Conn
 	open    map[uint32]*message
-	slow    bool // obeys qmgr's pressure: mail from outside
+	outside bool // brings mail from outside: is slowed, and hears of quotas
 	replies replies
 	reader  reader
 	current *message // the one that the frame being read is of
@@ -48,7 +48,7 @@ var clientSeq struct {
 
 // newClient registers a connection; serve then runs it.
 func (s *service) newClient(name string, sock *net.UnixConn) *client {
-	c := &client{s: s, name: name, conn: ipc.New(sock, 0), open: map[uint32]*message{}, slow: strings.HasPrefix(name, "smtpd")}
+	c := &client{s: s, name: name, conn: ipc.New(sock, 0), open: map[uint32]*message{}, outside: strings.HasPrefix(name, "smtpd")}
 	c.replies.init(c.conn)
 	c.reader = s.newReader()
 	clientSeq.Lock()
@@ -83,6 +83,11 @@ func (c *client) serve() {
 	c.s.ended.Broadcast()
 	c.s.mu.Unlock()
 	go c.replies.run()
+	if c.outside {
+		end := make(chan struct{})
+		defer close(end)
+		go c.s.full.tell(c, end)
+	}
 	for {
 		f, err := c.conn.Next()
 		if err == nil {
@@ -249,7 +254,7 @@ func (c *client) entitled(env *mail.Envelope) bool {
 }
 
 // complete gives a whole message to the journal. The reader goes on with the next:
-// it waits neither for the disk nor for pressure.
+// it waits neither for the disk nor for who is being slowed.
 func (c *client) complete(tx uint32, m *message) {
 	delete(c.open, tx)
 	if m.err == nil && m.envelope != nil {
@@ -274,9 +279,9 @@ func (c *client) complete(tx uint32, m *message) {
 	c.s.mu.Unlock()
 	m.client, m.tx = c, tx
 	delay := time.Duration(0)
-	if c.slow {
+	if c.outside {
 		used, limit := c.s.journal.Usage()
-		delay = max(c.s.queue.pressure(), c.s.heavy.wait(c.s.now(), m.env.Client.Addr, m.env.Size, used, limit))
+		delay = c.s.heavy.wait(c.s.now(), m.env.Client.Addr, m.env.Size, used, limit)
 	}
 	switch {
 	case delay > 0:

@@ -113,7 +113,8 @@ func commandPath(c *config.Config, name string) string {
 	return filepath.Join(c.String("command_directory"), name)
 }
 
-// withPolicy adds the tables that the policy asks to those that qmgr gets.
+// withPolicy adds the tables that the policy asks to those that qmgr gets, and those that
+// its quotas ask to those of smtpd.
 func (p *plan) withPolicy(k compiled) {
 	p.policy = k
 	if k.policy == nil {
@@ -129,6 +130,7 @@ func (p *plan) withPolicy(k compiled) {
 		}
 	}
 	p.tables["qmgr"] = union(p.tables["qmgr"], files)
+	p.tables["smtpd"] = union(p.tables["smtpd"], table.Files(k.policy.QuotaTables()))
 	if databases == nil {
 		return
 	}

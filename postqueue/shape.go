@@ -15,6 +15,7 @@ type shapeOptions struct {
 	Shape   bool     `short:"q" required:"" help:"Count the queue by domain and age."`
 	Sender  bool     `short:"s" help:"By the sender's domain: messages instead of recipients."`
 	Class   bool     `short:"C" help:"By the virtual queue of sched.cf."`
+	Quotas  bool     `short:"Q" help:"Instead: how much of each quota of sched.cf is used."`
 	Linear  bool     `short:"l" help:"Buckets of equal width."`
 	Buckets int      `short:"b" default:"10" placeholder:"N" help:"How many buckets of age."`
 	Tick    int      `short:"t" default:"5" placeholder:"MINUTES" help:"Age limit of the first bucket."`
@@ -56,10 +57,16 @@ func (c *command) shape(args []string) int {
 		return code
 	}
 	defer q.Close()
-	s := &proto.Shape{Queues: o.Queues, Sender: o.Sender, Class: o.Class, Linear: o.Linear, Buckets: uint32(o.Buckets), Tick: uint32(o.Tick), Top: uint32(o.Top)}
+	s := &proto.Shape{Queues: o.Queues, Sender: o.Sender, Class: o.Class, Quotas: o.Quotas, Linear: o.Linear, Buckets: uint32(o.Buckets), Tick: uint32(o.Tick), Top: uint32(o.Top)}
 	rows, err := q.Shape(s)
 	if err != nil {
 		return c.failed(unavailable, "view", err)
+	}
+	if o.Quotas {
+		if err := mailq.WriteQuotas(c.stdout, rows); err != nil {
+			return c.fatal(sysexits.Software, "%v", err)
+		}
+		return 0
 	}
 	if err := mailq.WriteShape(c.stdout, s, rows, o.Width); err != nil {
 		return c.fatal(sysexits.Software, "%v", err)

@@ -127,6 +127,7 @@ func (m *manager) tail() (int, error) {
 		m.log.Warnf("reading the journal: %v", err)
 	}
 	for _, msg := range batch {
+		m.charge(msg.Ref, msg.Envelope)
 		if msg.Replaced && msg.Envelope.Replaces.ID != "" {
 			r := &msg.Envelope.Replaces
 			m.replacedBy(place(r.File, r.Slot), r.Recipients)

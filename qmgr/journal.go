@@ -18,11 +18,14 @@ import (
 type journal struct {
 	told    int64 // what it knows of store/
 	telling bool  // and is just being told
-	sock    *net.UnixConn
-	conn    *ipc.Conn
-	ready   bool            // what the cleanup before it left is read
-	asked   map[dead]int    // Drains that are not answered
-	others  map[string]bool // programs for which askOthers has no answer; nil: not asked
+	// The same of quotas: it has heard all once; it is just being told.
+	knowsFull, tellingFull bool
+
+	sock   *net.UnixConn
+	conn   *ipc.Conn
+	ready  bool            // what the cleanup before it left is read
+	asked  map[dead]int    // Drains that are not answered
+	others map[string]bool // programs for which askOthers has no answer; nil: not asked
 }
 
 // journal greets cleanup and reads what it says, in a goroutine of its own.

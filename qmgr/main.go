@@ -98,6 +98,7 @@ func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) 
 		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),
 	}
 	o.Warm = proto.InlineMax
+	o.OnOver = func(ref slot.Ref) { m.quotas.over(ref) }
 	o.Logf, o.OnFreed, o.MarkSyncDelay = log.Infof, m.freed, d.Config().Duration("mark_sync_delay")
 	m.parking.init()
 	if f, err := openVolatile(filepath.Join(d.Config().String("queue_directory"), "deferred")); err != nil {
@@ -112,6 +113,7 @@ func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) 
 		log.Warnf("%v; mail that depends on it is deferred", err)
 	}
 	m.readBook()
+	m.recount()
 	m.configure(set.sched.Transports)
 	for transport := range set.sched.Transports {
 		m.machine.TransportPause(m.now(), transport) // until its agent has said hello
@@ -136,10 +138,14 @@ func (m *manager) reload() {
 	known := m.set.sched.Transports
 	m.set, m.route = set, route
 	if m.readBook() {
+		m.recount()
 		rerouted, m.terms = true, termsOf{}
 		both := maps.Clone(known)
 		maps.Copy(both, set.sched.Transports)
 		m.configure(both) // before mail is led by it
+	}
+	if rerouted && m.book.policy.QuotasRoute() {
+		m.recount()
 	}
 	if rerouted { // before transports that are gone suspend what may go another way now
 		m.reroute()

@@ -58,6 +58,7 @@ type manager struct {
 	intake    sched.Intake
 	book      rulebook          // of sched.cf
 	questions questions         // facts that are being found out
+	quotas    quotas            // how many messages of a key there are
 	large     int               // recipients of messages in memory that come in slices
 	fromAgain bool              // the last parked message was of parking.again
 	due       []*spool.Message  // read from the wheel, and not yet admitted
@@ -175,6 +176,7 @@ func (m *manager) turn() (more bool) {
 	m.note()
 	m.see()
 	m.tellStored()
+	m.tellFull()
 	m.spool.Commit()
 	return more
 }

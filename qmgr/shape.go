@@ -23,6 +23,9 @@ func (o *operator) shape(s *proto.Shape) proto.Done {
 	if !o.m.mayList(o.peer) {
 		return proto.Done{Code: exNoPerm, Text: "you are not allowed to view the mail queue"}
 	}
+	if s.Quotas {
+		return o.rows(ask(o.m, func() proto.ShapeRows { return o.m.quotaRows(int(s.Top)) }))
+	}
 	var snap *spool.Snapshot
 	if err := o.user.work(o.began, func() { snap = ask(o.m, o.m.spool.Snapshot) }); err != nil {
 		return proto.Done{Code: exTempFail, Text: "reading the queue: " + err.Error()}
@@ -37,8 +40,13 @@ func (o *operator) shape(s *proto.Shape) proto.Done {
 	if failed != nil {
 		return proto.Done{Code: exTempFail, Text: "reading the queue: " + failed.Error()}
 	}
+	return o.rows(c.Rows())
+}
+
+// rows sends the answer.
+func (o *operator) rows(all proto.ShapeRows) proto.Done {
 	var done proto.Done
-	for rows := range slices.Chunk(c.Rows(), shapeRows) {
+	for rows := range slices.Chunk(all, shapeRows) {
 		if err := o.send(proto.TypeRows, rows); err != nil {
 			return proto.Done{Code: exTempFail}
 		}

@@ -70,9 +70,7 @@ func (a *access) trusted(ip netip.Addr) (bool, error) {
 // recipient returns the refusal of a recipient, or the zero reply.
 func (a *access) recipient(client netip.Addr, user string, sender, rcpt mail.Address) reply {
 	ctx := context.Background() // tables are in memory
-	temp := func() reply {
-		return reply{451, "4.3.0", "<" + rcpt.External() + ">: Temporary lookup failure"}
-	}
+	temp := func() reply { return temporary(rcpt) }
 	rt, err := a.resolver.Resolve(ctx, sender, rcpt)
 	if err != nil {
 		return temp()

@@ -16,6 +16,7 @@ func Main() { daemon.Run("smtpd", serve) }
 func serve(ctx context.Context, d *daemon.Daemon) error {
 	s := newServer(d.Log)
 	s.of, s.number = max(d.Of, 1), d.Number
+	s.submit.Full = s.full.take
 	s.submit.Lost = func(err error) { d.Log.Warnf("%v", err) }
 	d.Talk(map[string]func(*net.UnixConn){
 		"cleanup": s.submit.Connect,

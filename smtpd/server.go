@@ -26,6 +26,7 @@ type server struct {
 	ids        mail.IDs
 	submit     submit.Client
 	names      names
+	full       fullKeys // of quotas
 	engine     *smtp.Server
 	stopping   chan struct{} // closed by stop
 

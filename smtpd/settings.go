@@ -44,6 +44,7 @@ type settings struct {
 	sasl saslSettings
 
 	access access
+	quotas *quotas  // nil: none
 	local  []string // local_header_rewrite_clients
 	own    []netip.Prefix
 }
@@ -77,6 +78,7 @@ func newSettings(cfg *config.Config, open table.Opener, log *maillog.Logger) *se
 		access:       newAccess(cfg, resolver, open, log),
 		local:        localClients(cfg.List("local_header_rewrite_clients"), log),
 		own:          cfg.Addresses(),
+		quotas:       newQuotas(cfg, open, log),
 	}
 	s.ehlo = s.hostname + "\nPIPELINING\nSIZE"
 	if s.sizeLimit > 0 {

@@ -84,6 +84,10 @@ func (s transactions) Rcpt(to string, _ *smtp.RcptOptions) error {
 		r.Original = rcpt
 		r.Address = f.set.access.resolver.Rewrite(rcpt)
 	}
+	if no := f.full(tx.env.Sender, r.Address); no.code != 0 {
+		f.refuse("RCPT", no, rcpt)
+		return f.deny(no)
+	}
 	tx.env.Recipients = append(tx.env.Recipients, r)
 	if tx.env.ID == "" {
 		tx.env.ID = f.service.server.ids.Next(time.Now())

@@ -196,3 +196,15 @@ func WriteShape(w io.Writer, s *proto.Shape, rows proto.ShapeRows, width int) er
 	}
 	return out.Flush()
 }
+
+// WriteQuotas writes how much of each quota of sched.cf is used, a line each.
+func WriteQuotas(w io.Writer, rows proto.ShapeRows) error {
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, "%9s %9s  %s\n", "messages", "of", "quota")
+	for _, r := range rows {
+		if len(r.Counts) == 2 {
+			fmt.Fprintf(out, "%9d %9d  %s\n", r.Counts[0], r.Counts[1], printable(r.Domain))
+		}
+	}
+	return out.Flush()
+}

@@ -13,6 +13,7 @@ type ready struct {
 	patterns []*regexp.Regexp
 	prefixes []netip.Prefix
 	mx       bool
+	quotas   quotaNeeds
 }
 
 // ErrPolicy is the kind of error for a policy that cannot be evaluated. One that package
@@ -49,6 +50,7 @@ func (p *Policy) Check() error {
 	if err := p.checkExprs(); err != nil {
 		return err
 	}
+	p.noteQuotas()
 	return p.checkNumbers()
 }
 

@@ -93,36 +93,6 @@ func (r *run) key(keys []Expr) string {
 	return string(b)
 }
 
-// Keyed is a quota that holds for a recipient, and what it shares it with.
-type Keyed struct {
-	Quota int // in Policy.Quotas
-	Key   string
-}
-
-// QuotasOf appends the quotas that hold for a recipient. What they ask of tables has to
-// be among f.Answers.
-func (p *Policy) QuotasOf(f *Facts, to []Keyed) ([]Keyed, *Need) {
-	if p == nil {
-		return to, nil
-	}
-	r := run{p: p, f: f}
-	if len(p.Quotas) == 0 || !r.own() {
-		return to, r.need
-	}
-	for i := range p.Quotas {
-		q := &p.Quotas[i]
-		if !r.holds(q.When) {
-			continue
-		}
-		key := r.key(q.Keys)
-		if r.need != nil {
-			break
-		}
-		to = append(to, Keyed{i, key})
-	}
-	return to, r.need
-}
-
 // Times returns the texts of the times before which a message is not to be tried and after
 // which it is given up, for ParseTime; "" for none.
 func (p *Policy) Times(f *Facts) (sendAt, expireAt string) {
@@ -152,11 +122,13 @@ func (p *Policy) Holds(e Expr, f *Facts) (bool, *Need) {
 }
 
 // KeyText shows the key of a limit: "tenant=acme, rcpt_domain=example.com".
-func (p *Policy) KeyText(l LimitKey) string {
-	keys := p.Limits[l.Limit].Keys
-	values := []string{l.Key}
+func (p *Policy) KeyText(l LimitKey) string { return keyText(p.Limits[l.Limit].Keys, l.Key) }
+
+// keyText shows a key that run.key has made.
+func keyText(keys []Expr, key string) string {
+	values := []string{key}
 	if len(keys) != 1 {
-		values = strings.Split(strings.TrimSuffix(l.Key, "\x00"), "\x00")
+		values = strings.Split(strings.TrimSuffix(key, "\x00"), "\x00")
 	}
 	var parts []string
 	for i, k := range keys {

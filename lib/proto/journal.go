@@ -6,7 +6,7 @@ import "postrider/lib/ipc"
 // JournalHello. cleanup sends Durable after each sync, before it answers anyone.
 const (
 	JournalName    = "journal"
-	JournalVersion = 2
+	JournalVersion = 3
 )
 
 // Frame types of the journal conversation.
@@ -125,23 +125,16 @@ func (m *Freed) Decode(b []byte) error {
 	return d.End()
 }
 
-// Pressure tells cleanup how full the queue is. Delay 0 is no reason to worry; above
-// that, every submission is delayed by so many milliseconds. Stored is how many bytes
-// qmgr keeps elsewhere that journal_size_limit is to count.
-type Pressure struct {
-	Delay  uint32
-	Stored int64
-}
+// Pressure tells cleanup how many bytes qmgr keeps elsewhere that journal_size_limit is to
+// count.
+type Pressure struct{ Stored int64 }
 
 // Append implements ipc.Appender.
-func (m *Pressure) Append(b []byte) []byte {
-	return ipc.AppendInt(ipc.AppendUint(b, uint64(m.Delay)), m.Stored)
-}
+func (m *Pressure) Append(b []byte) []byte { return ipc.AppendInt(b, m.Stored) }
 
 // Decode reads the message from a frame's payload.
 func (m *Pressure) Decode(b []byte) error {
 	d := ipc.NewDecoder(b)
-	m.Delay = d.Uint32()
 	m.Stored = d.Int()
 	return d.End()
 }

@@ -12,7 +12,7 @@ import (
 // Done. The kernel says who the client is (ipc.PeerOf).
 const (
 	OperatorName    = "operator"
-	OperatorVersion = 3
+	OperatorVersion = 4
 	OperatorSocket  = "public/qmgr"
 )
 

@@ -12,6 +12,7 @@ type Shape struct {
 	Queues  []string // as in List; none means all
 	Sender  bool     // count messages by the sender's domain, not recipients by theirs
 	Class   bool     // count recipients by their virtual queues (sched.cf)
+	Quotas  bool     // instead: how much of each quota of sched.cf is used (counts: used, limit), the fullest first
 	Buckets uint32   // how many; the last has no limit
 	Tick    uint32   // minutes of the first; each further one reaches twice as far
 	Linear  bool     // or by as much again
@@ -21,6 +22,7 @@ type Shape struct {
 // Append implements ipc.Appender.
 func (m *Shape) Append(b []byte) []byte {
 	b = ipc.AppendBool(ipc.AppendBool(appendStrings(b, m.Queues), m.Sender), m.Class)
+	b = ipc.AppendBool(b, m.Quotas)
 	b = ipc.AppendUint(b, uint64(m.Buckets))
 	b = ipc.AppendUint(b, uint64(m.Tick))
 	return ipc.AppendUint(ipc.AppendBool(b, m.Linear), uint64(m.Top))
@@ -30,6 +32,7 @@ func (m *Shape) Append(b []byte) []byte {
 func (m *Shape) Decode(b []byte) error {
 	d := ipc.NewDecoder(b)
 	m.Queues, m.Sender, m.Class = decodeStrings(&d), d.Bool(), d.Bool()
+	m.Quotas = d.Bool()
 	m.Buckets, m.Tick = d.Uint32(), d.Uint32()
 	m.Linear, m.Top = d.Bool(), d.Uint32()
 	if m.Buckets < 1 || m.Buckets > ShapeBuckets || m.Tick < 1 || m.Tick > 1e6 {

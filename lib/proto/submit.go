@@ -9,7 +9,7 @@ import "postrider/lib/ipc"
 // SubmitEnvelope frames before the end.
 const (
 	SubmitName    = "submit"
-	SubmitVersion = 2
+	SubmitVersion = 3
 	// SubmitMax bounds the content of one Submit or SubmitData frame, in bytes.
 	SubmitMax = 128 << 10
 )

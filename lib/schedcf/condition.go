@@ -9,6 +9,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"postrider/lib/policy"
+	"postrider/lib/table"
 )
 
 // compiler makes the steps of one expression.
@@ -94,6 +95,11 @@ func (r *reader) early(a *hclsyntax.Attribute, e policy.Expr) bool {
 		switch n.Op {
 		case policy.OpHeader:
 			name = "header"
+		case policy.OpLookup:
+			if s, err := table.Parse(r.p.Tables[n.Num]); err == nil && s.Database() {
+				r.errorf(a.Expr.Range(), "a client that waits for the answer to RCPT TO is not kept waiting for a database; make an indexed table of it by postmap and name that")
+				return false
+			}
 		case policy.OpFact, policy.OpCount:
 			switch f := policy.Fact(n.Num); {
 			case f == policy.Tenant && r.isEarly(r.p.Tenant), f == policy.Campaign && r.isEarly(r.p.Campaign):
@@ -111,6 +117,10 @@ func (r *reader) early(a *hclsyntax.Attribute, e policy.Expr) bool {
 
 func (r *reader) isEarly(e policy.Expr) bool {
 	return !slices.ContainsFunc(e, func(n policy.Node) bool {
+		if n.Op == policy.OpLookup {
+			s, err := table.Parse(r.p.Tables[n.Num])
+			return err == nil && s.Database()
+		}
 		return n.Op == policy.OpHeader || (n.Op == policy.OpFact || n.Op == policy.OpCount) && !policy.Catalogue[n.Num-1].Early
 	})
 }

@@ -114,6 +114,9 @@ func (q *Queue) bury(ref slot.Ref) bool {
 	delete(q.marks, ref)
 	delete(q.strikes, ref)
 	delete(q.parked, ref)
+	if q.o.OnOver != nil {
+		q.o.OnOver(ref)
+	}
 	q.checkContent(c)
 	return true
 }

@@ -42,6 +42,9 @@ type Options struct {
 	// OnFreed is called, in the owner's goroutine, when the content file of
 	// that name (within incoming/) may be written anew: cleanup is to be told.
 	OnFreed func(name string)
+	// OnOver, if set, is called, in the owner's goroutine, when a message is over, whatever
+	// became of it. During Open it may be called, too.
+	OnOver func(ref slot.Ref)
 
 	// Witness is how far the spool was once, or nil when nobody knows. One that is not so
 	// far any more is put on hold as a whole.

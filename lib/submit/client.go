@@ -41,6 +41,9 @@ const patience = 5 * time.Second
 // for use; its methods may be called by many goroutines.
 type Client struct {
 	Lost func(error) // if set, told why a connection ended; not for an orderly end
+	// Full, if set, hears which keys of quotas are used up, in the order in which cleanup
+	// says so.
+	Full func(*proto.Full)
 
 	mu    sync.Mutex
 	conn  *ipc.Conn     // nil: none
@@ -115,6 +118,16 @@ func (c *Client) answers(conn *ipc.Conn) error {
 			return fmt.Errorf("submit: cleanup: %w", err)
 		}
 		f.CloseFDs()
+		if f.Type == proto.TypeFull {
+			var m proto.Full
+			if err := m.Decode(f.Payload); err != nil {
+				return fmt.Errorf("submit: cleanup: %w", err)
+			}
+			if c.Full != nil {
+				c.Full(&m)
+			}
+			continue
+		}
 		if f.Type != proto.TypeSubmitReplies {
 			return fmt.Errorf("submit: cleanup: frame type %d: %w", f.Type, ipc.ErrFrame)
 		}
