@@ -98,7 +98,9 @@ rule { }
 	i.Must("sendmail", "-f", "c@source.test", "r@x.test")
 	full("c@source.test", "r@x.test", "452 ")
 	i.Must("sendmail", "-f", "c@source.test", "r@x.test")
-	i.Await("four of it", func() bool { return strings.Contains(i.Must("postqueue", "-q", "-Q"), "        4         3  per-sender sender=c@source.test\n") })
+	i.Await("four of it", func() bool {
+		return strings.Contains(i.Must("postqueue", "-q", "-Q"), "        4         3  per-sender sender=c@source.test\n")
+	})
 
 	for _, id := range ids {
 		i.AwaitQueue(id, "deferred")
