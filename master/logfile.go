@@ -36,11 +36,11 @@ func openLog(c *config.Config) (*logFile, error) {
 		}
 		return &logFile{file: os.NewFile(uintptr(fd), name), kind: maillog.Stdout}, nil
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOCTTY, 0600)
+	f, kind, err := maillog.OpenFile(name, os.O_CREATE)
 	if err != nil {
 		return nil, fmt.Errorf("maillog_file: %w", err)
 	}
-	return &logFile{file: f, kind: maillog.File}, nil
+	return &logFile{file: f, kind: kind}, nil
 }
 
 func openSyslog() (*logFile, error) {

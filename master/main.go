@@ -18,7 +18,7 @@ import (
 
 type options struct {
 	Config  string           `short:"c" placeholder:"DIR" help:"The configuration directory (else MAIL_CONFIG of the environment, else ${dir})."`
-	Verb    string           `arg:"" optional:"" enum:"check,set-permissions,start,start-fg,stop,abort,reload,status,flush,profile,run" default:"run" help:"${verbs}"`
+	Verb    string           `arg:"" optional:"" enum:"check,set-permissions,start,start-fg,stop,abort,reload,status,flush,logrotate,profile,run" default:"run" help:"${verbs}"`
 	Process string           `arg:"" optional:"" help:"Of profile: the process, such as qmgr or smtpd.1."`
 	Kind    string           `arg:"" optional:"" default:"cpu" help:"Of profile: cpu, allocs, heap, goroutine, mutex, block or stats."`
 	Seconds uint32           `arg:"" optional:"" default:"10" help:"Of profile: how long to measure."`
@@ -29,6 +29,7 @@ type options struct {
 const verbs = "check: report what is wrong with configuration, owners and modes; set-permissions: mend owners and modes, make directories; start: start in the background; " +
 	"start-fg, or nothing: run in the foreground; stop: let deliveries end, then stop; abort: stop at once; " +
 	"reload: read the configuration anew; status: say whether the system runs; flush: try all deferred mail now; " +
+	"logrotate: move maillog_file away, open it anew and compress the old one; " +
 	"profile: write a profile of a process to standard output, with daemon_profile = yes."
 
 // version is set by the linker.
@@ -95,6 +96,8 @@ func run(e environment, o *options) error {
 		return e.status()
 	case "flush":
 		return e.flush()
+	case "logrotate":
+		return e.logrotate()
 	case "profile":
 		return e.askProfile(o)
 	}

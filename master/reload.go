@@ -1,6 +1,7 @@
 package master
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -10,34 +11,38 @@ import (
 )
 
 // reload reads the configuration anew and hands it out. Whatever is wrong
-// with it, the old one stays, whole, and one line says why.
+// with it, the old one stays, whole, and one line says why; the log is opened anew all the
+// same, since who rotates it may not be who is editing main.cf.
 func (s *supervisor) reload() {
+	if err := s.take(); err != nil {
+		s.openLogFile()
+		s.log.Errorf("reload: %s; the old configuration stays", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+}
+
+// take is reload, until something is wrong.
+func (s *supervisor) take() error {
 	c, problems := config.Load(s.dir)
 	if err := problems.Err(); err != nil {
-		s.log.Errorf("reload: %s; the old configuration stays", strings.ReplaceAll(err.Error(), "\n", "; "))
-		return
+		return err
 	}
 	for _, name := range []string{"queue_directory", "data_directory", "mail_owner", "setgid_group"} {
 		if c.String(name) != s.plan.config.String(name) {
-			s.log.Errorf("reload: %s cannot change while the mail system runs: stop and start it; the old configuration stays", name)
-			return
+			return fmt.Errorf("%s cannot change while the mail system runs: stop and start it", name)
 		}
 	}
 	p, err := newPlan(c)
 	if err != nil {
-		s.log.Errorf("reload: %v; the old configuration stays", err)
-		return
+		return err
 	}
 	k, err := s.compile(c, s.ids)
 	if err != nil {
-		s.log.Errorf("reload: %s; the old configuration stays", strings.ReplaceAll(err.Error(), "\n", "; "))
-		return
+		return err
 	}
 	p.withPolicy(k)
 	fresh, err := s.bind(p)
 	if err != nil {
-		s.log.Errorf("reload: %v; the old configuration stays", err)
-		return
+		return err
 	}
 	for _, w := range problems.Warnings() {
 		if w.Severity != config.NoEffect {
@@ -76,6 +81,7 @@ func (s *supervisor) reload() {
 			s.start(x)
 		}
 	}
+	return nil
 }
 
 // newSockets adds the fresh listeners and closes those that are no longer asked

@@ -184,7 +184,7 @@ func (s *supervisor) begin(signals chan os.Signal, wrong []string) error {
 
 // run is the supervisor's loop. It ends when a stop is complete.
 func (s *supervisor) run(signals chan os.Signal) {
-	grace := time.NewTimer(time.Hour)
+	grace, orphans := time.NewTimer(time.Hour), mourners()
 	grace.Stop()
 	for {
 		select {
@@ -210,6 +210,8 @@ func (s *supervisor) run(signals chan os.Signal) {
 				s.stop(d)
 				grace.Reset(d + time.Second)
 			}
+		case <-orphans:
+			s.buryOrphans()
 		case <-grace.C:
 			s.kill()
 		}

@@ -25,6 +25,8 @@ var instanceParams = []Param{
 	list("proxy_interfaces", "", "The addresses that mail is received on through a proxy or address translator."),
 
 	str("maillog_file", "", "The log file, or /dev/stdout; empty means syslog."),
+	str("maillog_file_compressor", "gzip", "The program that compresses the old log in postrider logrotate; it gets the file's name."),
+	str("maillog_file_rotate_suffix", "%Y%m%d-%H%M%S", "What postrider logrotate puts behind the old log's name and a dot, in the form of date(1)."),
 	word("maillog_format", "postfix", []string{"postfix", "json"}, "Form of the log: Postfix's lines, or one JSON object a line."),
 	str("syslog_name", "${multi_instance_name?{$multi_instance_name}:{postfix}}", "The name before the daemon's in log lines."),
 	str("multi_instance_name", "", "The name of this instance in log lines."),

@@ -113,10 +113,8 @@ postmulti_stop_commands = stop abort drain quick-stop
 	unread(Unsupported, "remove the line from master.cf", `
 master_service_disable =
 `),
-	unread(Unsupported, "rotate the log with logrotate; postrider reload opens it anew", `
-maillog_file_compressor = gzip
+	unread(WithoutEffect, "the log may be anywhere: only root writes main.cf", `
 maillog_file_prefixes = /var, /dev/stdout
-maillog_file_rotate_suffix = %Y%m%d-%H%M%S
 `),
 	unread(Unsupported, "not available in this version", `
 empty_address_local_login_sender_maps_lookup_key = <>

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 )
 
 // Logger writes lines under one tag, such as "postfix/smtpd", and with one
@@ -35,6 +36,20 @@ const (
 	Stdout Kind = "stdout" // whatever stands behind /dev/stdout
 	Syslog Kind = "syslog" // a connected Unix datagram socket (/dev/log)
 )
+
+// OpenFile opens a log by its name, with further flags of open(2). Who opens a FIFO that
+// nobody reads gets an error instead of waiting.
+func OpenFile(name string, flags int) (*os.File, Kind, error) {
+	f, err := os.OpenFile(name, flags|os.O_WRONLY|os.O_APPEND|unix.O_NOCTTY|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, "", err
+	}
+	if st, err := f.Stat(); err == nil && !st.Mode().IsRegular() {
+		return f, Stdout, nil
+	}
+	unix.SetNonblock(int(f.Fd()), false)
+	return f, File, nil
+}
 
 // Options of a log. The zero value serves.
 type Options struct {

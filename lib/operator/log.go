@@ -2,7 +2,6 @@ package operator
 
 import (
 	"net"
-	"os"
 
 	"postrider/lib/config"
 	"postrider/lib/maillog"
@@ -29,8 +28,8 @@ func Log(c *config.Config, program string) *maillog.Logger {
 		}
 		conn.Close()
 	default:
-		if f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err == nil {
-			log.Open(f, maillog.File)
+		if f, kind, err := maillog.OpenFile(name, 0); err == nil {
+			log.Open(f, kind)
 		}
 	}
 	return log
