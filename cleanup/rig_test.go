@@ -124,6 +124,9 @@ func journaled(t testing.TB, dir string) []stored {
 	}
 	for _, e := range entries {
 		f, err := os.Open(filepath.Join(dir, "incoming", e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a spare that could not be finished; what has mail in it stays, as nobody frees it here
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
