@@ -298,8 +298,8 @@ func (k *keeper) work() {
 			err = k.removeBad(name)
 		case many && !had:
 			err = k.remove(name)
-		case !had && k.j.freeDisk() < k.j.o.MinFree:
-			k.forget(name) // a file of its own would be the end of the reserve
+		case !had && k.j.freeDisk() < k.j.o.MinFree+k.j.o.FileSize:
+			k.forget(name) // it would take of the reserve, without which no mail is accepted
 			return
 		default:
 			err = k.prepare(name, !had)

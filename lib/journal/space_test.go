@@ -80,3 +80,21 @@ func TestNoSpaceLeft(t *testing.T) {
 	}
 	j.Close()
 }
+
+// What is made in advance leaves the reserve alone: a disk that has little more than that
+// takes mail as long as it can.
+func TestSparesLeaveTheReserve(t *testing.T) {
+	m := newDisk(t, 1)
+	c := &clock{t: time.Unix(1e9, 0)}
+	m.SetCapacity((reserveFiles + 1) * fileSize)
+	j := open(t, m, func(o *Options) { o.Now = c.now })
+	defer j.Close()
+	wait(t, "the keeper to ask for room", func() bool { return m.Calls(disk.OpFree) > 0 })
+	for n := range 20 {
+		c.add(2 * time.Second)
+		if _, err := submit(j, message(fmt.Sprintf("M%d", n), 10)); err != nil {
+			t.Fatalf("message %d: %v", n, err)
+		}
+		time.Sleep(time.Millisecond) // for what should not be made
+	}
+}
