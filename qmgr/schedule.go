@@ -150,7 +150,11 @@ func (m *manager) postpone(msg *message, n uint32, until sched.Time, st mail.Sta
 // window, and has it do so.
 func (m *manager) notYet(msg *message, to *sched.Recipient) bool {
 	if at := msg.sendAt; at.After(m.spool.Now()) {
-		m.postpone(msg, to.Index, stime(at), mail.Status{Class: mail.Deferred, DSN: "4.0.0", Text: "delivery not scheduled before " + m.spool.Wall(at).UTC().Format(time.RFC3339)})
+		until := at
+		if end := msg.expireAt; !end.IsZero() && end.Before(until) {
+			until = end // it is returned then, and not kept until it may go
+		}
+		m.postpone(msg, to.Index, stime(until), mail.Status{Class: mail.Deferred, DSN: "4.0.0", Text: "delivery not scheduled before " + m.spool.Wall(at).UTC().Format(time.RFC3339)})
 		return true
 	}
 	if until, shut := m.machine.Shut(m.now(), to.Terms); shut {
