@@ -104,4 +104,3 @@ func reports(s *sink.Sink, rcpt string) (n int) {
 	}
 	return n
 }
-
