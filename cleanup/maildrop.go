@@ -407,18 +407,19 @@ func (s *service) submitted(sub *maildrop.Submission, uid uint32, replaces mail.
 // copyContent writes the content, with every line ended by CRLF, to its end.
 func copyContent(m *message, next func() ([]byte, error)) error {
 	var lines crlf
+	var opening header.Opening
 	var buf []byte
 	for m.err == nil {
 		p, err := next()
 		if err == io.EOF {
-			m.write(lines.end(buf[:0]))
+			m.write(opening.Take(lines.end(buf[:0]), true))
 			return nil
 		}
 		if err != nil {
 			return err
 		}
 		buf = lines.append(buf[:0], p)
-		m.write(buf)
+		m.write(opening.Take(buf, false))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 
+	"postrider/lib/header"
 	"postrider/lib/submit"
 	"postrider/lib/wire"
 )
@@ -41,6 +42,7 @@ func (f *front) content() reply {
 	}
 
 	var dots wire.Unstuffer
+	var opening header.Opening
 	var waste []byte // where content goes that is refused
 	for done := false; !done; {
 		in, err := f.in.Window()
@@ -67,7 +69,7 @@ func (f *front) content() reply {
 		if limit := f.set.sizeLimit; limit > 0 && f.bytes > limit {
 			refusal = reply{552, "5.3.4", "Error: message file too big"}
 			drop()
-		} else if _, err := msg.Write(buf); err != nil {
+		} else if _, err := msg.Write(opening.Take(buf, done)); err != nil {
 			refusal = f.failure(err)
 			drop()
 			if f.closed {
