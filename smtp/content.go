@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postrider/lib/agent"
+	"postrider/lib/header"
 	"postrider/lib/mail"
 	"postrider/lib/wire"
 )
@@ -83,50 +84,73 @@ func (d *delivery) eight() bool {
 	return !inline || err != nil || hasEight(b)
 }
 
+// form is what content is changed into on its way out, in this order: to seven bits for a
+// server that does not offer 8BITMIME, unless disable_mime_output_conversion is set, and with
+// lines that are not too long.
+type form struct {
+	seven           *header.SevenBit
+	fold            folder
+	begun           bool   // it comes in pieces
+	sevened, folded []byte // scratch
+}
+
+func (d *delivery) form(s *session) form {
+	f := form{fold: folder{limit: d.st.lineLimit}}
+	if !s.has(eightBit) && !d.st.keepEight && d.eight() {
+		f.seven = new(header.SevenBit)
+	}
+	return f
+}
+
+// apply returns what the next piece of the content becomes, valid until the next call; eof
+// says that it is the last one.
+func (f *form) apply(b []byte, eof bool) []byte {
+	if f.seven != nil {
+		f.sevened = f.seven.Append(f.sevened[:0], b, eof)
+		b = f.sevened
+	}
+	f.begun = f.begun || !eof
+	if f.fold.limit > 0 && (f.begun || longLine(b, f.fold.limit)) {
+		f.folded = f.fold.Append(f.folded[:0], b)
+		b = f.folded
+	}
+	return b
+}
+
 // sendContent sends the message and the final dot: one write when it came inline.
-// A server that does not offer 8BITMIME gets eight-bit content as it is: nothing
-// is mangled for the few servers left that would lose the eighth bit.
 func (d *delivery) sendContent(s *session) error {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	var dots wire.Stuffer
-	fold := folder{limit: d.st.lineLimit}
+	form := d.form(s)
 	if b, inline, err := d.r.Content.Bytes(); err != nil {
 		return err
 	} else if inline {
-		out := (*buf)[:0]
-		if d.st.lineLimit > 0 && longLine(b, d.st.lineLimit) {
-			b = fold.Append(nil, b)
-		}
-		out = dots.Append(out, b)
+		out := dots.Append((*buf)[:0], form.apply(b, true))
 		out = dots.End(out)
 		*buf = out[:0]
 		return s.finish(out)
 	}
 
 	in := make([]byte, block)
-	var folded []byte
 	r := d.r.Content.NewReader()
 	out := (*buf)[:0]
-	for {
+	for eof := false; !eof; {
 		n, err := r.Read(in)
-		if err == io.EOF {
-			break
-		}
+		eof = err == io.EOF
 		if errors.Is(err, agent.ErrContent) {
 			return err
 		}
-		if err != nil {
+		if err != nil && !eof {
 			d.log.Warnf("%s: %v", d.r.Queue, err)
 			return errRead
 		}
-		b := in[:n]
-		if d.st.lineLimit > 0 {
-			folded = fold.Append(folded[:0], b)
-			b = folded
-		}
+		b := form.apply(in[:n], eof)
 		// One block stays here until the next is there, so that the dot goes out
 		// with the last of the content, after the checksum.
+		if len(b) == 0 {
+			continue
+		}
 		if len(out) > 0 {
 			s.wait(s.st.timeout.dataXfer)
 			if _, err := s.conn.Write(out); err != nil {

@@ -43,6 +43,7 @@ type settings struct {
 	own                        map[netip.Addr]bool // inet_interfaces and proxy_interfaces
 
 	lineLimit int
+	keepEight bool // 8bit parts also for servers without 8BITMIME
 
 	keep             bool
 	keepIdle         time.Duration
@@ -97,6 +98,7 @@ func newSettings(service string, lmtp bool, maxProc int, c *config.Config, files
 		skip5xxGreeting:  p.has("skip_5xx_greeting"),
 		relayhost:        c.String("relayhost"),
 		lineLimit:        p.number("line_length_limit"),
+		keepEight:        c.Bool("disable_mime_output_conversion"),
 		keep:             p.has("connection_cache_on_demand"),
 		keepIdle:         p.time("connection_cache_time_limit"),
 		reuse:            p.time("connection_reuse_time_limit"),

@@ -29,6 +29,7 @@ var smtpParams = []Param{
 	yesno("smtp_skip_5xx_greeting", "yes", "Try the next server after a 5xx greeting."),
 	yesno("smtp_balance_inet_protocols", "yes", "Let neither protocol fill smtp_mx_address_limit alone."),
 	number("smtp_line_length_limit", "998", 0, 1<<20, "Longest line sent; longer ones are folded; 0: as they are."),
+	yesno("disable_mime_output_conversion", "no", "Send parts that are 8bit as they are also to servers without 8BITMIME, not as quoted-printable."),
 	yesno("smtp_connection_cache_on_demand", "yes", "Keep a session for the next message while there is a backlog."),
 	span("smtp_connection_cache_time_limit", "2s", second, "How long an idle session is kept."),
 	span("smtp_connection_reuse_time_limit", "300s", second, "How long a session is used at all."),

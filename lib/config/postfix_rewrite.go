@@ -43,10 +43,9 @@ undisclosed_recipients_header =
 	unread(WithoutEffect, "SMTPUTF8 is always offered and used where a message needs it", `
 smtputf8_enable = ${{$compatibility_level} <level {1} ? {no} : {yes}}
 `),
-	unread(Unsupported, "not available in this version: content is passed on as it came, without conversion", `
+	unread(Unsupported, "content comes in as it is; only mail for a server without 8BITMIME is converted (disable_mime_output_conversion)", `
 detect_8bit_encoding_header = yes
 disable_mime_input_processing = no
-disable_mime_output_conversion = no
 force_mime_input_conversion = no
 mime_boundary_length_limit = 2048
 mime_nesting_limit = 100
