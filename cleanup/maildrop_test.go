@@ -161,9 +161,9 @@ func TestMaildropKnown(t *testing.T) {
 	}
 }
 
-// TestMaildropHostile: whatever is in maildrop/, the reader leaves it alone with one
+// TestC68Maildrop: whatever is in maildrop/, the reader leaves it alone with one
 // warning and takes what is good.
-func TestMaildropHostile(t *testing.T) {
+func TestC68Maildrop(t *testing.T) {
 	r := newRig(t, "", nil)
 	good := submission(t, "x: y\n\n", "bob")
 	path := func(name string) string { return filepath.Join(r.dir, dropDir, name) }
@@ -226,6 +226,61 @@ func TestMaildropHostile(t *testing.T) {
 	once(d)
 	if n := strings.Count(r.lines(), "left alone"); n != bad+1 {
 		t.Errorf("%d warnings after a change", n)
+	}
+}
+
+// TestC68Race: files of maildrop/ that are written, cut, replaced and removed while the
+// reader looks are taken whole or not at all.
+func TestC68Race(t *testing.T) {
+	r := newRig(t, "", nil)
+	good := submission(t, "x: y\n\n"+strings.Repeat("a line\n", 5000), "bob")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		path := func(name string) string { return filepath.Join(r.dir, dropDir, name) }
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			name := fmt.Sprintf("RACE%d", n%7)
+			switch n % 5 {
+			case 0:
+				os.WriteFile(path(name), good, 0o644) // grows while it is read
+			case 1:
+				os.Truncate(path(name), int64(n*7919%len(good)))
+			case 2:
+				os.Symlink("/etc/passwd", path(name))
+				os.Remove(path(name))
+			case 3:
+				os.WriteFile(path("OTHER"), good, 0o644)
+				os.Rename(path("OTHER"), path(name))
+			case 4:
+				os.Remove(path(name))
+			}
+		}
+	}()
+	d := r.reader()
+	for range 300 {
+		once(d)
+	}
+	close(stop)
+	<-stopped
+	for _, name := range r.files(dropDir) {
+		os.Remove(filepath.Join(r.dir, dropDir, name))
+	}
+	r.put("LAST", good)
+	once(d)
+	got := journaled(t, r.dir)
+	t.Logf("%d messages taken", len(got))
+	if len(got) == 0 || got[len(got)-1].env.Replaces.Maildrop != "LAST" {
+		t.Errorf("%d messages, and the last is not there", len(got))
+	}
+	for _, m := range got {
+		if n := strings.Count(m.content, "a line\r\n"); n != 5000 {
+			t.Errorf("%s: %d lines", m.env.Replaces.Maildrop, n)
+		}
 	}
 }
 

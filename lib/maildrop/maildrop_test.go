@@ -80,7 +80,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-func TestHostile(t *testing.T) {
+func TestC68Hostile(t *testing.T) {
 	write := func(f func(w *recordWriter)) []byte {
 		var b bytes.Buffer
 		w := newRecordWriter(&b)
@@ -105,6 +105,7 @@ func TestHostile(t *testing.T) {
 			w.put(kindRecipient, []byte("a"))
 		}), ErrFormat},
 		"unknown option": {write(func(w *recordWriter) { w.put(kindOption, []byte("trace_flags=1")) }), ErrFormat},
+		"a probe's result": {write(func(w *recordWriter) { w.put(kindSender, nil); w.put(kindOption, []byte(optTrace+"=3")) }), ErrFormat},
 		"long recipient": {encode(t, &Submission{Recipients: []mail.Address{mail.Address(strings.Repeat("a", MaxString+1))}}, nil), ErrLimit},
 		"huge length":    {append([]byte(magic), 'S', 0xff, 0xff, 0xff, 0xff, 0x0f), ErrLimit},
 		"endless length": {append([]byte(magic), 'S', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), ErrFormat},

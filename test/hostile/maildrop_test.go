@@ -17,7 +17,7 @@ func names() int {
 	return 5000
 }
 
-// Mail of honest users is picked up from among thousands of files that are none; each of
+// C68 (reliability.md): mail of honest users is picked up from among thousands of files that are none; each of
 // those stays as it is, and the log names each once, and not more than it can bear.
 func TestMaildrop(t *testing.T) {
 	t.Parallel()

@@ -2,9 +2,11 @@ package root
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -24,6 +26,8 @@ func child(mode string) int {
 		return probe(os.Args[1:])
 	case "limited":
 		return limited()
+	case "traced":
+		return traced(os.Args[1:])
 	case "unprivileged": // as a service of systemd with NoNewPrivileges
 		runtime.LockOSThread()
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -117,6 +121,11 @@ type execution struct {
 	Env    []string
 	Limits []limit
 	Close  []int // descriptors
+	Open   int   // so many descriptors stay open
+	Umask  *int
+	Gone   bool             // the working directory is removed
+	Ignore []syscall.Signal // and an alarm comes every millisecond
+	Block  bool             // every signal
 }
 
 // limited reads an execution from its environment and becomes it.
@@ -128,6 +137,10 @@ func limited() int {
 	}
 	for _, fd := range x.Close {
 		unix.Close(fd)
+	}
+	if err := x.arrange(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
 	}
 	if x.Env == nil && os.Getenv("ROOT_TEST_HUGE") != "" {
 		for n := range 15 { // as much as the kernel takes
@@ -145,6 +158,74 @@ func limited() int {
 	}
 	syscall.Exec(x.Path, x.Args, x.Env)
 	return 3
+}
+
+// arrange leaves behind what a program inherits.
+func (x *execution) arrange() error {
+	for n := range x.Open {
+		name, flags := "/etc/passwd", unix.O_RDONLY
+		if n%2 == 1 {
+			name, flags = "/dev/null", unix.O_RDWR
+		}
+		if _, err := unix.Open(name, flags, 0); err != nil { // without O_CLOEXEC
+			return err
+		}
+	}
+	if x.Umask != nil {
+		unix.Umask(*x.Umask)
+	}
+	if x.Gone {
+		if err := errors.Join(os.Mkdir("gone", 0o700), os.Chdir("gone"), os.Remove("../gone")); err != nil {
+			return err
+		}
+	}
+	if x.Ignore != nil {
+		for _, s := range x.Ignore {
+			signal.Ignore(s)
+		}
+		ms := unix.Timeval{Usec: 1000}
+		for _, which := range []unix.ItimerWhich{unix.ItimerReal, unix.ItimerVirtual, unix.ItimerProf} {
+			unix.Setitimer(which, unix.Itimerval{Interval: ms, Value: ms})
+		}
+	}
+	if x.Block {
+		runtime.LockOSThread()
+		var all unix.Sigset_t
+		for n := range all.Val {
+			all.Val[n] = ^all.Val[n]
+		}
+		return unix.PthreadSigmask(unix.SIG_BLOCK, &all, nil)
+	}
+	return nil
+}
+
+// traced runs a program under ptrace, as far as its caller may, and says which group it has.
+func traced(args []string) int {
+	runtime.LockOSThread()
+	p, err := os.StartProcess(args[0], args, &os.ProcAttr{Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
+		Sys: &syscall.SysProcAttr{Ptrace: true}})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	var ws unix.WaitStatus
+	if _, err := unix.Wait4(p.Pid, &ws, 0, nil); err != nil || !ws.Stopped() { // at its execve
+		return 3
+	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid))
+	for line := range strings.Lines(string(status)) {
+		if strings.HasPrefix(line, "Gid:") {
+			fmt.Print(line)
+		}
+	}
+	for {
+		if err := unix.PtraceCont(p.Pid, 0); err != nil {
+			return 4
+		}
+		if _, err := unix.Wait4(p.Pid, &ws, 0, nil); err != nil || ws.Exited() || ws.Signaled() {
+			return ws.ExitStatus()
+		}
+	}
 }
 
 // Daemons can neither signal nor trace one another, nor look at what another holds; nor

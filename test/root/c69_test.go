@@ -19,9 +19,9 @@ import (
 	"postrider/test/instance"
 )
 
-// Whatever a user does to the set-gid postdrop, it either leaves one whole message of
+// C69 (reliability.md): whatever a user does to the set-gid postdrop, it either leaves one whole message of
 // his, or nothing, and never a core file or a message under another name.
-func TestHostileCaller(t *testing.T) {
+func TestC69Caller(t *testing.T) {
 	t.Parallel()
 	i := system(t)
 	i.Start() // makes the queue
@@ -44,6 +44,8 @@ func TestHostileCaller(t *testing.T) {
 	conf := []string{"MAIL_CONFIG=" + i.Conf}
 	with := func(env ...string) []string { return append(env, conf...) }
 	argv := []string{"postdrop"}
+	shut := 0o777
+	home := entries(t, house.home)
 
 	const (
 		either = iota // delivered or refused: no half
@@ -88,6 +90,13 @@ func TestHostileCaller(t *testing.T) {
 		"data of 1 MB":           {x: execution{Args: argv, Env: conf, Limits: []limit{{unix.RLIMIT_DATA, 1 << 20}}}, want: either},
 		"a stack of 64 KB":       {x: execution{Args: argv, Env: conf, Limits: []limit{{unix.RLIMIT_STACK, 64 << 10}}}, want: either},
 		"core files":             {x: execution{Args: argv, Env: with("GOTRACEBACK=crash"), Limits: []limit{{unix.RLIMIT_CORE, unix.RLIM_INFINITY}, {unix.RLIMIT_AS, 80 << 20}}}, want: either},
+		"30 descriptors":         {x: execution{Args: argv, Env: conf, Open: 30}, want: whole},
+		"descriptors, no stdin":  {x: execution{Args: argv, Env: conf, Open: 30, Close: []int{0, 1, 2}}, want: refused}, // /etc/passwd is its input
+		"umask 0":                {x: execution{Args: argv, Env: conf, Umask: new(int)}, want: whole},
+		"umask 777":              {x: execution{Args: argv, Env: conf, Umask: &shut}, want: whole},
+		"a removed directory":    {x: execution{Args: argv, Env: conf, Gone: true}, want: whole},
+		"ignored signals":        {x: execution{Args: argv, Env: conf, Ignore: []syscall.Signal{unix.SIGPIPE, unix.SIGALRM, unix.SIGVTALRM, unix.SIGPROF, unix.SIGCHLD, unix.SIGURG}}, in: large.Bytes(), want: whole},
+		"blocked signals":        {x: execution{Args: argv, Env: conf, Block: true}, want: whole},
 		"no locks or queues":     {x: execution{Args: argv, Env: conf, Limits: []limit{{unix.RLIMIT_MEMLOCK, 0}, {unix.RLIMIT_SIGPENDING, 0}, {unix.RLIMIT_MSGQUEUE, 0}}}, want: either},
 	}
 	for name, c := range tests {
@@ -114,9 +123,12 @@ func TestHostileCaller(t *testing.T) {
 			t.Errorf("%s: that is not what should be", name)
 		}
 		for _, f := range files {
-			if f.owner != house.user.uid || f.uid != uint32(house.user.uid) || f.size != len(in) && !f.complete {
+			if f.owner != house.user.uid || f.uid != uint32(house.user.uid) || f.mode != 0o644 || f.size != len(in) && !f.complete {
 				t.Errorf("%s: %+v", name, f)
 			}
+		}
+		if now := entries(t, house.home); now != home {
+			t.Errorf("%s: files in the caller's directory: %s", name, now)
 		}
 		for _, dir := range []string{foreign, mine, other.Queue} {
 			if found, _ := filepath.Glob(dir + "/queue/maildrop/*"); found != nil {
@@ -124,6 +136,22 @@ func TestHostileCaller(t *testing.T) {
 			}
 		}
 	}
+}
+
+// entries are the names in a directory.
+func entries(t *testing.T, dir string) string {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range all {
+		if e.Name() != "Maildir" { // where other tests' mail goes
+			names = append(names, e.Name())
+		}
+	}
+	return strings.Join(names, " ")
 }
 
 // dump is in what the runtime prints of a process that failed: stacks and addresses.
@@ -169,6 +197,7 @@ type dropped struct {
 	owner    int
 	uid      uint32 // who submitted it, as the file says
 	size     int
+	mode     os.FileMode
 	complete bool
 }
 
@@ -185,7 +214,7 @@ func drain(t *testing.T, i *instance.Instance) (all []dropped) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := dropped{name: name, owner: owner(st), size: len(b)}
+		d := dropped{name: name, owner: owner(st), size: len(b), mode: st.Mode()}
 		r := maildrop.NewReader(bytes.NewReader(b))
 		if s, err := r.Submission(); err == nil {
 			d.uid = s.UID
