@@ -104,12 +104,12 @@ func TestC68Hostile(t *testing.T) {
 			w.put(kindContent, nil)
 			w.put(kindRecipient, []byte("a"))
 		}), ErrFormat},
-		"unknown option": {write(func(w *recordWriter) { w.put(kindOption, []byte("trace_flags=1")) }), ErrFormat},
+		"unknown option":   {write(func(w *recordWriter) { w.put(kindOption, []byte("trace_flags=1")) }), ErrFormat},
 		"a probe's result": {write(func(w *recordWriter) { w.put(kindSender, nil); w.put(kindOption, []byte(optTrace+"=3")) }), ErrFormat},
-		"long recipient": {encode(t, &Submission{Recipients: []mail.Address{mail.Address(strings.Repeat("a", MaxString+1))}}, nil), ErrLimit},
-		"huge length":    {append([]byte(magic), 'S', 0xff, 0xff, 0xff, 0xff, 0x0f), ErrLimit},
-		"endless length": {append([]byte(magic), 'S', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), ErrFormat},
-		"other file":     {[]byte("From: somebody\r\n"), ErrFormat},
+		"long recipient":   {encode(t, &Submission{Recipients: []mail.Address{mail.Address(strings.Repeat("a", MaxString+1))}}, nil), ErrLimit},
+		"huge length":      {append([]byte(magic), 'S', 0xff, 0xff, 0xff, 0xff, 0x0f), ErrLimit},
+		"endless length":   {append([]byte(magic), 'S', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), ErrFormat},
+		"other file":       {[]byte("From: somebody\r\n"), ErrFormat},
 	} {
 		if _, _, err := decode(c.b); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
