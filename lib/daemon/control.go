@@ -273,7 +273,7 @@ func (d *Daemon) stop(grace time.Duration, asked bool) {
 
 // LogOptions are the options of the log that a configuration asks for.
 func LogOptions(c *config.Config) maillog.Options {
-	o := maillog.Options{Facility: maillog.FacilityByName(c.String("syslog_facility")),
+	o := maillog.Options{Host: c.String("myhostname"), Facility: maillog.FacilityByName(c.String("syslog_facility")),
 		Resolution: c.Int("delay_logging_resolution_limit")}
 	if o.Resolution == 0 {
 		o.Resolution = -1
