@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"postrider/test/instance"
-	"postrider/test/postfix"
 	"postrider/test/sink"
 	"postrider/test/source"
 )
@@ -33,16 +32,7 @@ func TestContent(t *testing.T) {
 	}
 	var addr string
 	if *record {
-		if why := postfix.Missing(); why != "" {
-			t.Fatal(why)
-		}
-		dir, err := os.MkdirTemp("", "postrider-parity-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		os.Chmod(dir, 0o755)
-		addr = postfix.Start(t, dir, set...).Addr
+		addr = debian(t, func(string) []string { return set }).Addr
 	} else {
 		i := instance.Started(t, set...)
 		addr = i.Addr

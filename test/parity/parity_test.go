@@ -71,18 +71,7 @@ func TestTransactions(t *testing.T) {
 	down := closedPort(t)
 	var sys mailSystem
 	if *record {
-		if why := postfix.Missing(); why != "" {
-			t.Fatal(why)
-		}
-		dir, err := os.MkdirTemp("", "postrider-parity-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		os.Chmod(dir, 0o755)
-		os.Mkdir(dir+"/mail", 0o777)
-		os.Chmod(dir+"/mail", 0o777|os.ModeSticky)
-		sys = theirs{postfix.Start(t, dir, settings(dir, port, down)...)}
+		sys = theirs{debian(t, func(dir string) []string { return settings(dir, port, down) })}
 	} else {
 		i := instance.AsRoot(t, instance.Programs(t))
 		i.Set(settings(i.Dir, port, down)...)
@@ -114,6 +103,22 @@ func TestTransactions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// debian starts Debian's Postfix, to be recorded.
+func debian(t *testing.T, settings func(dir string) []string) *postfix.Postfix {
+	if why := postfix.Missing(); why != "" {
+		t.Fatal(why)
+	}
+	dir, err := os.MkdirTemp("", "postrider-parity-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	os.Chmod(dir, 0o755)
+	os.Mkdir(dir+"/mail", 0o777)
+	os.Chmod(dir+"/mail", 0o777|os.ModeSticky)
+	return postfix.Start(t, dir, settings(dir)...)
 }
 
 // far is the next server: what it answers depends on the name it is asked for.
