@@ -36,6 +36,10 @@ func (l *deliverer) handle(ctx context.Context, r *agent.Request) proto.Result {
 		rc := &r.Recipients[i]
 		d := &delivery{deliverer: l, site: s, ctx: ctx, r: r, rc: rc}
 		st, replaced := d.deliver()
+		if d.pass.Transport != "" { // what becomes of it others say
+			res.Recipients = append(res.Recipients, proto.RecipientResult{Index: rc.Index, Pass: d.pass})
+			continue
+		}
 		res.Recipients = append(res.Recipients, proto.RecipientResult{Index: rc.Index, Replaced: replaced, Status: st})
 		log.Event(maillog.Delivery{Queue: r.Queue, To: rc.Address, OrigTo: rc.Original, Relay: "local",
 			Arrival: r.Arrival, Active: r.Active, Handed: r.Handed, Done: l.now(), Status: st, Verify: r.Verify})
@@ -51,7 +55,8 @@ type delivery struct {
 	r    *agent.Request
 	rc   *proto.DeliverRecipient
 
-	waited bool // for newer tables
+	waited bool       // for newer tables
+	pass   proto.Pass // who is to deliver in our place
 }
 
 // deliver delivers. replaced says that a new message takes the recipient over.

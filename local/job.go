@@ -21,6 +21,9 @@ type job struct {
 	Home    string // if not empty, it must be reachable
 	UID     uint32 // whose the .forward must be, besides root's
 
+	// Transport takes the mail in place of all that follows. It is not the helper's business.
+	Transport string `json:"-"`
+
 	Group   bool   // the mailbox is in a directory of a group, which may write there
 	Read    string // a file to be read: an :include:
 	Maildir *maildir

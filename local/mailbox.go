@@ -24,14 +24,17 @@ func (d *delivery) mailbox(t target) (mail.Status, bool) {
 	if errors.Is(err, errUnknown) && d.renewed() {
 		return d.deliver()
 	}
-	if errors.Is(err, errUnknown) && d.site.luserRelay != "" {
-		return d.luser(t)
+	if errors.Is(err, errUnknown) {
+		return d.unknown(t, err)
 	}
 	if err != nil {
 		return statusOf(err), false
 	}
 	if t.direct {
 		j.Forward = nil
+	}
+	if j.Transport != "" && len(j.Forward) == 0 {
+		return d.handOver(j.Transport, t)
 	}
 	x := perform(a, j, d.fill(&t, j))
 	if x.Warn != "" {
@@ -144,12 +147,21 @@ func (u *unknownUser) Unwrap() []error { return []error{&u.failure, errUnknown} 
 // our own. An error is a *failure.
 func (d *delivery) place(t target) (*job, *account, error) {
 	s := d.site
-	unknown := &unknownUser{failure{bounced("5.1.1", fmt.Sprintf("unknown user: %q", t.user))}}
 	lookup := &failure{deferred("4.3.0", "user lookup error for "+t.user)}
-	if !safeName(t.user) {
-		return nil, nil, unknown
+	service, err := s.mailboxTransport.of(d.ctx, t.user)
+	if err != nil {
+		return nil, nil, err
 	}
-	j := &job{User: t.user}
+	nobody := func() (*job, *account, error) {
+		if service != "" { // which knows other names
+			return &job{Transport: service}, nil, nil
+		}
+		return nil, nil, &unknownUser{failure{bounced("5.1.1", fmt.Sprintf("unknown user: %q", t.user))}}
+	}
+	if !safeName(t.user) {
+		return nobody()
+	}
+	j := &job{User: t.user, Transport: service}
 	m := s.macrosOf(d.r, d.rc, &t)
 	if !s.root {
 		if s.listed {
@@ -159,7 +171,7 @@ func (d *delivery) place(t target) (*job, *account, error) {
 				return nil, nil, lookup
 			}
 			if !ok {
-				return nil, nil, unknown
+				return nobody()
 			}
 		}
 		return j, nil, s.store(d, j, nil, m, t)
@@ -169,7 +181,7 @@ func (d *delivery) place(t target) (*job, *account, error) {
 	}
 	a := s.accounts[t.user]
 	if a == nil {
-		return nil, nil, unknown
+		return nobody()
 	}
 	j.UID = a.uid
 	if s.needHome {
@@ -203,6 +215,9 @@ func (d *delivery) place(t target) (*job, *account, error) {
 
 // store says where the mail of a user goes when no .forward takes it.
 func (s *site) store(d *delivery, j *job, a *account, m macros, t target) error {
+	if j.Transport != "" {
+		return nil
+	}
 	text := s.mailboxCommand
 	if v, ok, err := s.commandMaps.Lookup(d.ctx, t.user); err != nil {
 		return &failure{deferred("4.3.0", "mailbox_command_maps: "+err.Error())}

@@ -40,11 +40,14 @@ type site struct {
 	mailboxCommand, forwardPath      string
 	luserRelay, commandDir           string
 	commandMaps                      table.Maps
-	shell                            []string
-	filters                          filters
-	commandTime                      time.Duration
-	mbox                             mbox // what all mailbox files have in common
-	needHome                         bool
+
+	mailboxTransport, fallbackTransport elsewhere
+
+	shell       []string
+	filters     filters
+	commandTime time.Duration
+	mbox        mbox // what all mailbox files have in common
+	needHome    bool
 
 	accounts map[string]*account
 	noUsers  error    // why there are no accounts
@@ -99,6 +102,11 @@ func newSite(c *config.Config, open table.Opener, owner owners, root bool) (*sit
 	var err error
 	s.commandMaps, err = table.Open(c.List("mailbox_command_maps"), o)
 	errs = append(errs, err)
+	for name, e := range map[string]*elsewhere{"mailbox_transport": &s.mailboxTransport, "fallback_transport": &s.fallbackTransport} {
+		m, err := table.Open(c.List(name+"_maps"), o)
+		errs = append(errs, err)
+		*e = elsewhere{name: name, maps: m, all: c.String(name)}
+	}
 	s.resolver, err = address.New(c, open)
 	errs = append(errs, err)
 	if root {

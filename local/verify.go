@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"strings"
 
 	"postrider/lib/mail"
@@ -18,6 +19,16 @@ func (d *delivery) verify(list []target) mail.Status {
 	}
 	t := list[0]
 	j, a, err := d.place(t)
+	if errors.Is(err, errUnknown) {
+		service, lookup := d.site.fallbackTransport.of(d.ctx, t.user)
+		switch {
+		case lookup != nil:
+			err = lookup
+		case service != "":
+			st, _ := d.handOver(service, t)
+			return st
+		}
+	}
 	if err != nil {
 		return statusOf(err)
 	}
@@ -35,6 +46,9 @@ func (d *delivery) verify(list []target) mail.Status {
 		}
 	}
 	switch {
+	case j.Transport != "":
+		st, _ := d.handOver(j.Transport, t)
+		return st
 	case j.Command != nil:
 		return sent("delivers to command: " + d.site.mailboxCommand)
 	case j.Maildir != nil:

@@ -167,6 +167,7 @@ func (m *manager) weigh(in *spool.Message, from sched.Parking) {
 	msg := &message{Message: in, active: time.Now(), from: from}
 	msg.pass(m.spool.Now())
 	m.queuesNoted(msg)
+	m.ledBefore(msg)
 	msg.known = msg.one.known[:0]
 	if q := m.unanswered(msg); q != nil {
 		flush := m.bumped[in.Ref]
@@ -263,6 +264,7 @@ func sameHop(a, b sched.Recipient) bool {
 // admit takes a message into the active queue.
 func (m *manager) admit(msg *message) {
 	m.enter(msg)
+	delete(m.led, msg.Ref)
 	env := msg.Envelope
 	m.lines.active = maillog.QueueActive{Queue: env.ID, From: env.Sender, Size: env.Size, Recipients: len(env.Recipients) - msg.State.Done.Len()}
 	m.log.Event(&m.lines.active)

@@ -53,6 +53,9 @@ func (m *manager) conclude(msg *message) {
 		msg.idle = true // resume comes back here
 		return
 	}
+	if m.parkedFor(msg) {
+		return
+	}
 	now := m.spool.Now()
 	if msg.State.Since.IsZero() {
 		msg.State.Since = now

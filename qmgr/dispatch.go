@@ -205,6 +205,7 @@ func (m *manager) request(p *proto.Deliver, d *delivery, nextHop string) {
 	}
 	for _, n := range d.recipients {
 		r := proto.DeliverRecipient{Index: n, Recipient: env.Recipients[n]}
+		d.msg.readdressed(&r)
 		if d.service == bounceService {
 			if r.Status = *d.msg.rcpts[n].status; r.Status.Text == "" {
 				r.Status = waitedTooLong

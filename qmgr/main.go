@@ -92,7 +92,7 @@ func newManager(d host, log *maillog.Logger, o spool.Options) (*manager, error) 
 		d: d, log: log, errlog: log.Named(name + "/error"), dislog: log.Named(name + "/discard"),
 		events: make(chan func(), 64), set: set, epoch: newEpoch(), machine: sched.New(set.sched),
 		active: map[sched.MsgID]*message{}, byRef: map[slot.Ref]*message{}, inHand: map[sched.EntryID]*delivery{},
-		agents: map[string]*agent{}, lookups: map[uint64]*lookup{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]early{},
+		agents: map[string]*agent{}, lookups: map[uint64]*lookup{}, acks: map[*agent][]proto.DeliveryID{}, early: map[slot.Ref][]early{}, led: map[slot.Ref]passed{},
 		held: map[slot.Ref][]*delivery{}, foreign: map[proto.DeliveryID]*delivery{}, lost: map[dead][]*delivery{}, known: map[string]bool{}, newest: map[string]*net.UnixConn{},
 		asides: map[string]*aside{}, deaths: map[uint64]proto.Died{}, unjudged: map[uint64][]loss{}, verdict: verdictTime,
 		bumped: map[slot.Ref]bool{}, deleted: map[slot.Ref]bool{}, deadline: time.Now().Add(helloTime),

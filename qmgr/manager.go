@@ -82,6 +82,8 @@ type manager struct {
 	foreign    map[proto.DeliveryID]*delivery // in hand since an earlier qmgr
 	held       map[slot.Ref][]*delivery       // the same, by message
 	early      map[slot.Ref][]early           // results of those from before we had the message open
+	led        map[slot.Ref]passed            // of parked messages: where local led them
+	sweptLed   time.Time                      // when led was last looked through
 	swept      time.Time                      // when early was last looked through
 	lost       map[dead][]*delivery           // what a dead bounce or local had in hand, until cleanup is drained
 

@@ -60,6 +60,8 @@ type message struct {
 	hop      sched.Recipient   // the destination of all it was scheduled for, if that is one
 	hops     int               // 0: none yet; 1: hop; else several
 	known    []sched.Recipient // where the first to be tried go, until they are scheduled
+	passed   map[uint32]passed // where local led recipients in this pass
+	parkFor  *sched.Recipient  // of a message with one: what has no room for him
 	requeued bool              // in this pass cleanup was asked to take it anew
 	reported bool              // failures of this pass were handed to bounce, with whatever success
 	warning  bool              // a delay notice is under way

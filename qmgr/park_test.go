@@ -114,6 +114,9 @@ func (m *manager) left() string {
 	if n := len(m.parking.lists) + len(m.parking.hashes) + m.parking.again.n + m.parking.memory + m.spool.Parking(); n > 0 {
 		return fmt.Sprintf("%d lists, %d hashes, %d again, %d in memory, %d new", len(m.parking.lists), len(m.parking.hashes), m.parking.again.n, m.parking.memory, m.spool.Parking())
 	}
+	if len(m.led) > 0 {
+		return fmt.Sprintf("%d led", len(m.led))
+	}
 	if n := len(m.active) + len(m.byRef) + len(m.bumped) + len(m.deleted); n > 0 {
 		return fmt.Sprintf("%d active, %d by place, %d bumped, %d deleted", len(m.active), len(m.byRef), len(m.bumped), len(m.deleted))
 	}

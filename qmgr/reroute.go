@@ -17,8 +17,10 @@ func (m *manager) reroute() {
 		m.machine.Return(m.now(), m.stalled.Entry)
 		m.stalled = nil
 	}
+	clear(m.led)
 	for _, id := range slices.Sorted(maps.Keys(m.active)) {
 		msg := m.active[id]
+		msg.passed = nil // by what held until now
 		again := m.machine.Reroute(m.now(), id, func(to sched.Recipient, numbers []uint32) bool {
 			return m.goesTo(msg, to, numbers, false)
 		})

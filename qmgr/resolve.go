@@ -21,10 +21,16 @@ func (m *manager) resolve(msg *message, n uint32) (sched.Recipient, *mail.Status
 		return sched.Recipient{}, route.Bad
 	}
 	r := sched.Recipient{Index: n, Transport: route.Transport, NextHop: route.NextHop, User: m.set.user(route.Recipient)}
+	st := (*mail.Status)(nil)
 	if m.book.policy != nil {
-		return m.steered(msg, n, route, r)
+		r, st = m.steered(msg, n, route, r)
+	} else {
+		r, st = m.atOnce(r)
 	}
-	return m.atOnce(r)
+	if p, ok := msg.passed[n]; ok && st == nil {
+		return m.onward(p, r)
+	}
+	return r, st
 }
 
 // atOnce is what becomes of a recipient whose way is known.

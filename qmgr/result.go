@@ -35,6 +35,7 @@ func (m *manager) results(a *agent, rs []proto.Result) {
 		m.record(d.msg, d.report, d.nextHop, r)
 		// A recipient the agent says nothing of was not tried.
 		m.untried(d.msg, d)
+		m.pass(d.msg, d, r)
 		if r.Absent {
 			m.machine.Result(m.now(), id, sched.HopResult{Unknown: true})
 			m.sourceGone(d.source)
@@ -54,6 +55,9 @@ func (m *manager) record(msg *message, report, hop string, r *proto.Result) {
 		}
 		if report != "" {
 			m.reported(msg, report, rr)
+			continue
+		}
+		if rr.Pass.Transport != "" { // nothing was tried yet
 			continue
 		}
 		rc := &msg.rcpts[rr.Index]

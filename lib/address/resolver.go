@@ -41,7 +41,7 @@ func (r *Resolver) Fingerprint() uint64 { return r.fingerprint }
 var inputs = []string{"myorigin", "mydomain", "myhostname", "empty_address_recipient", "double_bounce_sender", "swap_bangpath",
 	"allow_percent_hack", "append_at_myorigin", "append_dot_mydomain", "allow_min_user", "resolve_numeric_domain", "local_transport",
 	"relay_transport", "default_transport", "relayhost", "parent_domain_matches_subdomains", "recipient_delimiter", "owner_request_special",
-	"alias_maps", "alias_database"}
+	"alias_maps", "alias_database", "mailbox_transport", "mailbox_transport_maps", "fallback_transport", "fallback_transport_maps"}
 
 // mapParams are the parameters that name the tables of a Resolver;
 // patternParams are the pattern lists that may.

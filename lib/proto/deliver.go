@@ -12,7 +12,7 @@ import (
 // AgentHello; then it sends again every result that no qmgr has acknowledged.
 const (
 	DeliverName    = "deliver"
-	DeliverVersion = 5
+	DeliverVersion = 6
 	// InlineMax bounds the content that travels inside Deliver, in bytes; a larger
 	// one comes as a descriptor.
 	InlineMax = 128 << 10
@@ -260,14 +260,24 @@ type Result struct {
 }
 
 // RecipientResult is the outcome for one recipient. With Replaced a message in the
-// journal takes the recipient over: it is crossed off when that message is tailed.
+// journal takes the recipient over: it is crossed off when that message is tailed. With
+// Pass nothing was done, and there is no Status: another transport is to try.
 type RecipientResult struct {
 	Index    uint32
 	Replaced bool
+	Pass     Pass
 	// Reports says that the next server takes the wish for a report of success over:
 	// it offers DSN (RFC 3461, 5.2.2).
 	Reports bool
 	Status  mail.Status
+}
+
+// Pass is where local leads a recipient whom it does not deliver to itself
+// (mailbox_transport, fallback_transport). The zero value is nowhere.
+type Pass struct {
+	Transport string       // a line of master.cf
+	NextHop   string       // "": that of the request
+	Address   mail.Address // who the recipient is now that aliases are expanded
 }
 
 // Append implements ipc.Appender.
@@ -284,6 +294,10 @@ func (m *Result) Append(b []byte) []byte {
 		b = ipc.AppendBool(b, r.Replaced)
 		b = ipc.AppendBool(b, r.Reports)
 		b = appendStatus(b, &r.Status)
+		b = ipc.AppendString(b, r.Pass.Transport)
+		if p := &r.Pass; p.Transport != "" {
+			b = ipc.AppendString(ipc.AppendString(b, p.NextHop), p.Address)
+		}
 	}
 	return ipc.AppendBool(ipc.AppendString(b, m.Fault), m.Absent)
 }
@@ -302,6 +316,9 @@ func (m *Result) Decode(b []byte) error {
 	for range n {
 		r := RecipientResult{Index: d.Uint32(), Replaced: d.Bool(), Reports: d.Bool()}
 		decodeStatus(&d, &r.Status)
+		if r.Pass.Transport = d.String(); r.Pass.Transport != "" {
+			r.Pass.NextHop, r.Pass.Address = d.String(), mail.Address(d.String())
+		}
 		m.Recipients = append(m.Recipients, r)
 	}
 	m.Fault = d.String()

@@ -43,7 +43,7 @@ func messages() []message {
 			Body: mail.Body8Bit, UTF8: true, Origin: mail.FromLocal, Client: mail.Client{Name: "n", Addr: "a", Helo: "h", Protocol: "p", UID: 5}, Arrival: at, Active: at, Handed: at,
 			Size: 6, CRC: 7, Verify: true, Inline: true, Content: []byte("x"), FDOffset: 8, Source: Source{"ip1", "h", "192.0.2.1", "2001:db8::1"}, Recipients: []DeliverRecipient{{9, rc, st, true}}},
 		&Ack{[]DeliveryID{{1, 2}, {3, 4}}},
-		&Result{DeliveryID{1, 2}, "Q", 3, 4, st, []RecipientResult{{5, true, true, st}}, "panic", true},
+		&Result{DeliveryID{1, 2}, "Q", 3, 4, st, []RecipientResult{{5, true, Pass{}, true, st}, {6, false, Pass{"lmtp", "unix:s", "a@b"}, false, mail.Status{}}}, "panic", true},
 		&AgentHello{"smtp", 1, 17, []InHand{{DeliveryID{1, 2}, "Q", 3, 4, "failure", []uint32{5, 6}}}},
 		&List{[]string{"hold"}, []string{"Q"}},
 		&Item{"deferred", "Q", at, 1234, true, "s@t", at, []ItemRecipient{{"a@b", "c@d", "why", 3, at, WaitTime}}},
@@ -125,7 +125,7 @@ func BenchmarkDecodeRequest(b *testing.B) {
 // BenchmarkResult is a result's way back, both halves.
 func BenchmarkResult(b *testing.B) {
 	st := mail.Status{DSN: "2.0.0", Text: "250 2.0.0 Ok: queued as 4C1xyzW1Bcdz2"}
-	m := &Result{ID: DeliveryID{1, 2}, Queue: "4C1xyzW1Bcdz1", File: 3, Slot: 4, Recipients: []RecipientResult{{0, true, false, st}}}
+	m := &Result{ID: DeliveryID{1, 2}, Queue: "4C1xyzW1Bcdz1", File: 3, Slot: 4, Recipients: []RecipientResult{{0, true, Pass{}, false, st}}}
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
