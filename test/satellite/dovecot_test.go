@@ -63,7 +63,7 @@ service stats {
     mode = 0666
   }
 }
-auth_username_format = %n
+auth_username_format = %Ln
 `
 
 func newDovecot(t *testing.T, host string) *dovecot {
@@ -110,23 +110,24 @@ func (d *dovecot) start() {
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}
-	for end := time.Now().Add(instance.Patience); ; time.Sleep(10 * time.Millisecond) {
-		if conn, err := net.Dial("unix", d.dir+"/lmtp"); err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(end) {
-			d.t.Fatal("Dovecot does not come up")
+	for _, socket := range []string{"lmtp", "auth"} {
+		for end := time.Now().Add(instance.Patience); ; time.Sleep(10 * time.Millisecond) {
+			if conn, err := net.Dial("unix", d.dir+"/"+socket); err == nil {
+				conn.Close()
+				break
+			}
+			if time.Now().After(end) {
+				d.t.Fatal("Dovecot does not come up")
+			}
 		}
 	}
 }
 
 func (d *dovecot) stop() {
 	if d.cmd != nil {
-		// The whole group: its auth server serves those who are connected to the end.
-		d.cmd.Process.Signal(syscall.SIGTERM)
-		d.cmd.Wait()
+		// The whole group, and at once: its servers serve those who are connected to the end.
 		syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)
+		d.cmd.Wait()
 		d.cmd = nil
 	}
 }
