@@ -16,33 +16,6 @@ type edit struct {
 	text  []byte
 }
 
-// senders and recipients are the fields whose addresses are written anew, by length of
-// their names so that most fields cost a look (Postfix's header_opts).
-var (
-	senders    = byLength("From", "Sender", "Reply-To", "Errors-To", "Return-Receipt-To", "Disposition-Notification-To", "Mail-Followup-To", "Resent-From", "Resent-Sender")
-	recipients = byLength("To", "Cc", "Bcc", "Apparently-To", "Resent-To", "Resent-Cc", "Resent-Bcc", "Resent-Reply-To")
-)
-
-func byLength(names ...string) (t [32][]string) {
-	for _, n := range names {
-		t[len(n)] = append(t[len(n)], n)
-	}
-	return t
-}
-
-// place says what kind of addresses a field holds, 0 for none.
-func place(f header.Field) address.Where {
-	n := len(f.Name())
-	switch {
-	case n >= len(senders):
-	case slices.ContainsFunc(senders[n], f.Is):
-		return address.HeaderSender
-	case slices.ContainsFunc(recipients[n], f.Is):
-		return address.HeaderRecipient
-	}
-	return 0
-}
-
 // field makes the edits that one field needs; it ends where m.scanned is. Fields of
 // message_drop_headers go, whoever wrote them: Bcc is nobody's business. Addresses are
 // completed and looked up for mail of this machine, or of clients that
@@ -58,43 +31,30 @@ func (m *message) field(f header.Field) {
 	if m.rewrite == nil || f.Cut {
 		return
 	}
-	where := place(f)
+	where := address.PlaceOf(f)
 	if where == 0 {
 		return
 	}
-	value := f.Value()
-	if m.list.Read(value, m.set.tokenLimit) != nil {
-		return
-	}
-	defer m.list.Forget()
 	mapper := m.set.mapper
 	if mapper != nil && !mapper.Changes(where) {
 		mapper = nil
 	}
-	var with map[int]mail.Address
-	for i := range m.list.Len() {
-		word := m.list.Address(i)
+	value := f.Value()
+	text, err := m.list.Rewrite(value, m.set.tokenLimit, func(word []byte) (to mail.Address, yes bool, err error) {
 		if mapper == nil && address.Complete(word) {
-			continue
+			return "", false, nil
 		}
 		was := mail.Address(word)
-		a := m.rewrite(was)
-		if mapper != nil {
-			var err error
-			if a, err = mapper.Canonical(context.Background(), a, where); err != nil {
-				m.unmapped(err)
-				return
-			}
+		if to = m.rewrite(was); mapper != nil {
+			to, err = mapper.Canonical(context.Background(), to, where)
 		}
-		if a != was {
-			if with == nil {
-				with = map[int]mail.Address{}
-			}
-			with[i] = a
-		}
-	}
-	if with != nil {
-		m.edits = append(m.edits, edit{at: at + f.ValueAt(), n: len(value), text: m.list.Replace(nil, with)})
+		return to, to != was, err
+	})
+	switch {
+	case err != nil:
+		m.unmapped(err)
+	case text != nil:
+		m.edits = append(m.edits, edit{at: at + f.ValueAt(), n: len(value), text: text})
 	}
 }
 

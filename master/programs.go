@@ -39,15 +39,15 @@ var resolver = []string{"/etc/resolv.conf", "/etc/hosts"}
 var programs = []program{
 	{name: "cleanup", account: func(a *accounts) account { return a.msg },
 		groups:  func(a *accounts) []uint32 { return []uint32{a.postdrop} }, // submissions belong to it
-		inQueue: true, writer: true, notes: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_", "authorized_"}},
+		inQueue: true, writer: true, notes: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_", "fallback_transport", "authorized_"}},
 	{name: "qmgr", account: func(a *accounts) account { return a.owner },
-		inQueue: true, writer: true, notes: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_"}},
+		inQueue: true, writer: true, notes: true, files: []string{"/etc/passwd"}, without: []string{"smtpd_", "smtp_", "lmtp_", "mailbox_", "fallback_transport"}},
 	{name: "bounce", account: func(a *accounts) account { return a.bounce }, writer: true, notAny: true, named: []string{"bounce_template_file"}},
 	{name: "local", inQueue: true, writer: true, files: []string{"/etc/passwd", "/etc/group"}, without: []string{"smtpd_", "smtp_", "lmtp_", "authorized_"}},
-	{name: "smtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"smtp_"}, secrets: clientSecrets("smtp_"),
+	{name: "smtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"smtp_", "mydestination"}, secrets: clientSecrets("smtp_"),
 		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/8, 1)) }},
-	{name: "lmtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"lmtp_"}, secrets: clientSecrets("lmtp_")},
-	{name: "smtpd", account: func(a *accounts) account { return a.in }, files: resolver, secrets: serverSecrets, dials: serverDials, without: []string{"smtp_", "lmtp_", "mailbox_", "authorized_"},
+	{name: "lmtp", account: func(a *accounts) account { return a.out }, files: resolver, only: []string{"lmtp_", "mydestination"}, secrets: clientSecrets("lmtp_")},
+	{name: "smtpd", account: func(a *accounts) account { return a.in }, files: resolver, secrets: serverSecrets, dials: serverDials, without: []string{"smtp_", "lmtp_", "mailbox_", "fallback_transport", "authorized_"},
 		count: func(c *config.Config) int { return processes(c, 1+min(runtime.NumCPU()/4, 1)) }},
 }
 

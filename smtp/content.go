@@ -84,18 +84,19 @@ func (d *delivery) eight() bool {
 	return !inline || err != nil || hasEight(b)
 }
 
-// form is what content is changed into on its way out, in this order: to seven bits for a
-// server that does not offer 8BITMIME, unless disable_mime_output_conversion is set, and with
-// lines that are not too long.
+// form is what content is changed into on its way out, in this order: with the addresses that
+// others know (smtp_generic_maps), to seven bits for a server that does not offer 8BITMIME,
+// unless disable_mime_output_conversion is set, and with lines that are not too long.
 type form struct {
-	seven           *header.SevenBit
-	fold            folder
-	begun           bool   // it comes in pieces
-	sevened, folded []byte // scratch
+	names                  *genericHeader
+	seven                  *header.SevenBit
+	fold                   folder
+	begun                  bool   // it comes in pieces
+	named, sevened, folded []byte // scratch
 }
 
 func (d *delivery) form(s *session) form {
-	f := form{fold: folder{limit: d.st.lineLimit}}
+	f := form{fold: folder{limit: d.st.lineLimit}, names: d.newGenericHeader()}
 	if !s.has(eightBit) && !d.st.keepEight && d.eight() {
 		f.seven = new(header.SevenBit)
 	}
@@ -105,6 +106,10 @@ func (d *delivery) form(s *session) form {
 // apply returns what the next piece of the content becomes, valid until the next call; eof
 // says that it is the last one.
 func (f *form) apply(b []byte, eof bool) []byte {
+	if f.names != nil {
+		f.named = f.names.Append(f.named[:0], b, eof)
+		b = f.named
+	}
 	if f.seven != nil {
 		f.sevened = f.seven.Append(f.sevened[:0], b, eof)
 		b = f.sevened
@@ -276,7 +281,7 @@ func (f *folder) text(dst, b []byte) []byte {
 func (d *delivery) appendMail(b []byte, s *session) []byte {
 	r := d.r
 	b = append(b, "MAIL FROM:<"...)
-	b = append(b, r.Sender.External()...)
+	b = append(b, d.sender.External()...)
 	b = append(b, '>')
 	if s.has(size) {
 		b = append(b, " SIZE="...)
@@ -301,7 +306,7 @@ func (d *delivery) appendMail(b []byte, s *session) []byte {
 func (d *delivery) appendRcpt(b []byte, s *session, i int) []byte {
 	r := &d.r.Recipients[i]
 	b = append(b, "RCPT TO:<"...)
-	b = append(b, r.Address.External()...)
+	b = append(b, d.to(r, i).External()...)
 	b = append(b, '>')
 	if s.has(dsn) {
 		b = appendNotify(b, r.Notify)

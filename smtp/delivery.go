@@ -41,6 +41,8 @@ type delivery struct {
 	absent   bool      // the address of the source is not here: who is left was not tried
 	hop      mail.Status
 
+	sender   mail.Address   // as the server hears it
+	others   []mail.Address // recipients, when it hears others
 	needUTF8 bool
 	sessions int // past their handshake, for the current next hop
 	tried    []netip.AddrPort
@@ -85,6 +87,12 @@ func (d *delivery) run() {
 	if err := d.examine(); err != nil {
 		d.final = true
 		d.fail(agent.ContentStatus, false)
+		d.settle()
+		return
+	}
+	if !d.outward() {
+		d.final = true
+		d.fail(mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "address lookup failure"}, false)
 		d.settle()
 		return
 	}

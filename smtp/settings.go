@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"postrider/lib/address"
 	"postrider/lib/config"
 	"postrider/lib/dns"
 	"postrider/lib/maillog"
@@ -44,6 +45,9 @@ type settings struct {
 
 	lineLimit int
 	keepEight bool // 8bit parts also for servers without 8BITMIME
+
+	generic                 *address.Generic // smtp_generic_maps; nil: none
+	headerLimit, tokenLimit int              // of what is rewritten by them
 
 	keep             bool
 	keepIdle         time.Duration
@@ -123,6 +127,11 @@ func newSettings(service string, lmtp bool, maxProc int, c *config.Config, files
 	if !lmtp {
 		s.fallback = splitHops(c.String("smtp_fallback_relay"))
 	}
+	var err error
+	if s.generic, err = address.NewGeneric(c, files.open, p.prefix+"generic_maps"); err != nil {
+		log.Warnf("%v; mail waits for it", err)
+	}
+	s.headerLimit, s.tokenLimit = c.Int("header_size_limit"), c.Int("header_address_token_limit")
 	s.tls, s.sasl = newTLS(p, files, log), newSASL(p, files, log)
 	for _, p := range c.List("inet_protocols") {
 		switch p {

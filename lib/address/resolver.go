@@ -54,28 +54,7 @@ var (
 // log, which tables could not be read and which patterns are wrong: what
 // depends on those is answered with table.ErrTemp.
 func New(cfg *config.Config, open table.Opener) (*Resolver, error) {
-	r := &Resolver{
-		myorigin:         cfg.String("myorigin"),
-		mydomain:         cfg.String("mydomain"),
-		myhostname:       cfg.String("myhostname"),
-		emptyRecipient:   cfg.String("empty_address_recipient"),
-		doubleBounce:     cfg.String("double_bounce_sender"),
-		bangPath:         cfg.Bool("swap_bangpath"),
-		percentHack:      cfg.Bool("allow_percent_hack"),
-		appendOrigin:     cfg.Bool("append_at_myorigin"),
-		appendDomain:     cfg.Bool("append_dot_mydomain"),
-		allowMinus:       cfg.Bool("allow_min_user"),
-		numericDomain:    cfg.Bool("resolve_numeric_domain"),
-		localTransport:   cfg.String("local_transport"),
-		relayTransport:   cfg.String("relay_transport"),
-		defaultTransport: cfg.String("default_transport"),
-		relayhost:        cfg.String("relayhost"),
-		own:              cfg.ProxyAddresses(),
-		split:            Splitter(cfg),
-	}
-	for _, p := range cfg.Addresses() {
-		r.own = append(r.own, p.Addr())
-	}
+	r := newRewriter(cfg)
 	o := TableOptions(cfg, open)
 	sum := fnv.New64a()
 	for _, name := range slices.Concat(inputs, mapParams, patternParams) {
@@ -114,6 +93,33 @@ func New(cfg *config.Config, open table.Opener) (*Resolver, error) {
 	r.localRecipients, r.relayRecipients = maps("local_recipient_maps"), maps("relay_recipient_maps")
 	r.rewritten = maps("recipient_canonical_maps", "canonical_maps", "virtual_alias_maps")
 	return r, errors.Join(errs...)
+}
+
+// newRewriter makes a Resolver without tables: it completes addresses, and no more.
+func newRewriter(cfg *config.Config) *Resolver {
+	r := &Resolver{
+		myorigin:         cfg.String("myorigin"),
+		mydomain:         cfg.String("mydomain"),
+		myhostname:       cfg.String("myhostname"),
+		emptyRecipient:   cfg.String("empty_address_recipient"),
+		doubleBounce:     cfg.String("double_bounce_sender"),
+		bangPath:         cfg.Bool("swap_bangpath"),
+		percentHack:      cfg.Bool("allow_percent_hack"),
+		appendOrigin:     cfg.Bool("append_at_myorigin"),
+		appendDomain:     cfg.Bool("append_dot_mydomain"),
+		allowMinus:       cfg.Bool("allow_min_user"),
+		numericDomain:    cfg.Bool("resolve_numeric_domain"),
+		localTransport:   cfg.String("local_transport"),
+		relayTransport:   cfg.String("relay_transport"),
+		defaultTransport: cfg.String("default_transport"),
+		relayhost:        cfg.String("relayhost"),
+		own:              cfg.ProxyAddresses(),
+		split:            Splitter(cfg),
+	}
+	for _, p := range cfg.Addresses() {
+		r.own = append(r.own, p.Addr())
+	}
+	return r
 }
 
 // TableOptions returns how the tables of cfg are opened.

@@ -34,6 +34,7 @@ var smtpParams = []Param{
 	span("smtp_connection_cache_time_limit", "2s", second, "How long an idle session is kept."),
 	span("smtp_connection_reuse_time_limit", "300s", second, "How long a session is used at all."),
 	number("smtp_connection_reuse_count_limit", "0", 0, 1000000, "Messages sent in one session; 0: no limit."),
+	list("smtp_generic_maps", "", "Tables of addresses of this machine that are written in another way, in envelope and header, where mail leaves it."),
 	unsupported("such mail goes back as a loop: name the domain in mydestination or relay_domains",
 		str("best_mx_transport", "", "The transport for a domain whose best MX is this system; empty: bounce it as a loop.")),
 	str("smtp_fallback_relay", "$fallback_relay", "Hosts to try when nobody else can be reached."),

@@ -30,6 +30,33 @@ func (l *List) Address(i int) []byte {
 	return l.p.words[f.lo:f.hi]
 }
 
+// Rewrite reads value and returns it with other addresses in the place of those that change
+// has one for, or nil when there are none. Words are in internal form. An error of change
+// ends it; a list over the limit stays as it is. It takes no memory where nothing changes.
+func (l *List) Rewrite(value []byte, limit int, change func(word []byte) (to mail.Address, yes bool, err error)) ([]byte, error) {
+	if l.Read(value, limit) != nil {
+		return nil, nil
+	}
+	defer l.Forget()
+	var with map[int]mail.Address
+	for i := range l.Len() {
+		a, yes, err := change(l.Address(i))
+		if err != nil {
+			return nil, err
+		}
+		if yes {
+			if with == nil {
+				with = map[int]mail.Address{}
+			}
+			with[i] = a
+		}
+	}
+	if with == nil {
+		return nil, nil
+	}
+	return l.Replace(nil, with), nil
+}
+
 // longLine is the column, in bytes, that a line is folded before when addresses in it
 // have become longer (RFC 5322, 2.1.1: 998).
 const longLine = 900
