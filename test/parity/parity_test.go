@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,7 @@ func settings(dir, next, down string) []string {
 		"mydestination = local.test", "message_size_limit = 20000", "local_recipient_maps = inline:{ {nobody=x} {team=x} {postmaster=x} }",
 		"alias_maps = inline:{ {team=one@sink.test,two@sink.test} {postmaster=nobody} }",
 		"mail_spool_directory = " + dir + "/mail/",
+		"smtp_generic_maps = inline:{ {inside@source.test=outside@sink.test} {@lan.test=@wan.test} {quote@source.test=a.b@sink.test} }",
 		"home_mailbox =", "smtpd_hard_error_limit = 5", "smtpd_soft_error_limit = 20", "smtpd_recipient_limit = 3", "recipient_delimiter = +",
 		"minimal_backoff_time = 1000s", "smtpd_delay_reject = yes", "smtputf8_enable = yes", "smtpd_discard_ehlo_keywords = etrn chunking",
 	}
@@ -151,6 +153,15 @@ func far(t *testing.T) *sink.Sink {
 				return "554 5.7.1 looks like spam"
 			case "full":
 				return "452 4.2.2 mailbox full"
+			case "show": // what has come
+				head, _, _ := strings.Cut(string(m.Content), "\r\n\r\n")
+				seen := "<" + m.Sender + ">"
+				for _, l := range strings.Split(strings.ReplaceAll(head, "\r\n ", " "), "\r\n") {
+					if name, _, _ := strings.Cut(l, ":"); slices.Contains([]string{"From", "To", "Cc", "Reply-To"}, name) {
+						seen += "; " + l
+					}
+				}
+				return "250 2.0.0 " + seen
 			}
 			return ""
 		},
