@@ -192,6 +192,23 @@ func (p *plan) noteSpecs(c *config.Config) {
 	}
 }
 
+// noDatabases refuses parameters that name a database: programs ask their tables in the
+// middle of other work, where nobody can wait for one. Mail that depends on it would be
+// deferred for good.
+func noDatabases(c *config.Config) error {
+	for _, param := range config.Params() {
+		if param.Kind != config.KindList && param.Kind != config.KindMatch {
+			continue
+		}
+		for _, spec := range table.Leaves(c.List(param.Name)) {
+			if spec.Database() {
+				return fmt.Errorf("%s = %s: only lookup in sched.cf asks databases; make an indexed table of its contents with postmap and write hash: here", param.Name, spec)
+			}
+		}
+	}
+	return nil
+}
+
 // noteTables is noteSpecs for some tables.
 func (p *plan) noteTables(specs []string) {
 	for _, spec := range table.Leaves(specs) {

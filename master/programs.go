@@ -166,7 +166,8 @@ type plan struct {
 	policy    compiled                // of sched.cf
 }
 
-// newPlan works the plan out. An error is about master.cf's inet lines.
+// newPlan works the plan out. An error is about master.cf's inet lines, or a database where
+// none can be asked.
 func newPlan(c *config.Config) (*plan, error) {
 	s := c.Snapshot()
 	p := &plan{config: c, snapshot: s.Append(nil), tables: map[string][]string{}, files: map[string][]string{}, specs: map[string][]string{}, keep: map[string]capabilities{},
@@ -209,6 +210,9 @@ func newPlan(c *config.Config) (*plan, error) {
 			p.instances = append(p.instances, instance{program: pr, number: n, of: of})
 		}
 		for _, own := range append(configs[pr.name], c) {
+			if err := noDatabases(own); err != nil {
+				return nil, err
+			}
 			p.noteSpecs(own)
 			p.tables[pr.name] = union(p.tables[pr.name], pr.tables(own))
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"postrider/lib/database"
 	"postrider/lib/table"
 )
 
@@ -36,7 +37,7 @@ func open(path string) (*io.SectionReader, error) {
 func (c *command) tables(specs []table.Spec) (table.Maps, error) {
 	var all table.Maps
 	for _, s := range specs {
-		o := table.Options{Open: open}
+		o := table.Options{Open: open, Databases: database.Open}
 		if c.alias {
 			o.Aliases = []string{s.String()}
 		}

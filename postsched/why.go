@@ -13,6 +13,7 @@ import (
 
 	"postrider/lib/address"
 	"postrider/lib/config"
+	"postrider/lib/database"
 	"postrider/lib/dns"
 	"postrider/lib/mail"
 	"postrider/lib/operator"
@@ -44,7 +45,9 @@ func (k *whyCommand) Run(e *env) error {
 		fmt.Fprintf(e.stderr, "postsched: warning: %v\n", err)
 	}
 	for _, spec := range p.Tables {
-		maps, err := table.Open([]string{spec}, address.TableOptions(c, openFile))
+		o := address.TableOptions(c, openFile)
+		o.Databases = database.Open
+		maps, err := table.Open([]string{spec}, o)
 		if err != nil {
 			fmt.Fprintf(e.stderr, "postsched: warning: %v\n", err)
 		}

@@ -6,35 +6,36 @@ import (
 	"path/filepath"
 	"sync"
 
+	"postrider/lib/database"
 	"postrider/lib/lockdown"
 )
 
 // tables are those that master named, by the paths of their definitions.
 type tables struct {
 	mu    sync.Mutex
-	known map[string]*database
+	known map[string]*database.Table
 	bad   map[string]error // what is wrong with a definition
 }
 
 // read takes the definitions, those that have changed anew, and returns what is wrong.
 func (t *tables) read(files []string, text func(path string) ([]byte, error)) (errs map[string]error) {
-	known, errs := map[string]*database{}, map[string]error{}
+	known, errs := map[string]*database.Table{}, map[string]error{}
 	for _, path := range files {
 		b, err := text(path)
-		var d definition
+		var d *database.Table
 		if err == nil {
-			d, err = parseDefinition(string(b))
+			d, err = database.Parse(string(b))
 		}
 		if err != nil {
 			errs[path] = err
 			continue
 		}
-		known[path] = &database{definition: d}
+		known[path] = d
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, old := range t.known {
-		old.close()
+		old.Close()
 	}
 	t.known, t.bad = known, errs
 	return errs
@@ -46,9 +47,9 @@ func (t *tables) dirs() map[string]lockdown.Access {
 	defer t.mu.Unlock()
 	all := map[string]lockdown.Access{}
 	for _, d := range t.known {
-		path, err := filepath.EvalSymlinks(d.path)
+		path, err := filepath.EvalSymlinks(d.Path())
 		if err != nil { // it may come
-			path = d.path
+			path = d.Path()
 		}
 		all[filepath.Dir(path)] = lockdown.Read
 	}
@@ -68,7 +69,5 @@ func (t *tables) lookup(path, key string) (value string, found bool, err error) 
 		}
 		return "", false, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), queryTime)
-	defer cancel()
-	return d.lookup(ctx, key)
+	return d.Lookup(context.Background(), key)
 }

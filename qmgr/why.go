@@ -253,10 +253,11 @@ type grouping struct {
 }
 
 // add adds a recipient to its group. Where it goes is looked up when it is not known.
-func (g *grouping) add(to mail.Address, f *proto.Fate) {
-	var dest sched.Recipient
+func (g *grouping) add(to mail.Address, f *proto.Fate, dest sched.Recipient) {
 	if f.Transport == "" {
-		dest = g.find(to)
+		if dest.Transport == "" {
+			dest = g.find(to)
+		}
 		f.Transport, f.NextHop = dest.Transport, dest.NextHop
 	}
 	if _, fresh := g.Add(to, f); fresh {
@@ -318,7 +319,7 @@ func (g *grouping) active() {
 			g.timed(&f, time.Unix(0, int64(rc.due)))
 		default: // its time is found when the rest of the message is done
 		}
-		g.add(s.env.Recipients[i].Address, &f)
+		g.add(s.env.Recipients[i].Address, &f, sched.Recipient{})
 	}
 }
 
@@ -327,8 +328,10 @@ func (g *grouping) stored(o *operator, it *listed) {
 	if err := o.m.spool.Whole(it.found); err != nil {
 		g.More += uint64(it.found.More)
 	}
+	decided := g.decided(o, it)
 	for i := range it.found.Recipients {
 		rc := &it.found.Recipients[i]
+		var to sched.Recipient
 		f := mailq.NewFate(rc.Attempts, time.Time{}, &rc.Status)
 		if !rc.Due.IsZero() {
 			g.timed(&f, rc.Due)
@@ -336,7 +339,16 @@ func (g *grouping) stored(o *operator, it *listed) {
 		if f.Queue = rc.Queue; f.Queue == "" && !rc.Due.IsZero() {
 			f.Queue = g.s.queueText("", sched.Normal)
 		}
-		g.add(rc.Address, &f)
+		if i < len(decided) && decided[i] != nil {
+			w := decided[i]
+			if to = w.to; w.queue != "" {
+				f.Queue = w.queue
+			}
+			if w.wait.For != "" && len(g.s.waits) == 0 {
+				f.Waits = append(f.Waits, w.wait)
+			}
+		}
+		g.add(rc.Address, &f, to)
 	}
 }
 
@@ -398,31 +410,6 @@ func (g *grouping) death(d *sched.Destination) proto.Wait {
 		Setting: "minimal_backoff_time = " + g.s.cfg.Text("minimal_backoff_time"), Reply: strings.TrimPrefix(d.Reason.Text, suspended)}
 	if d.Died != 0 {
 		w.Since = g.s.wall(time.Unix(0, int64(d.Died)))
-	}
-	return w
-}
-
-// parkedFor is why a message that is due is not active.
-func (g *grouping) parkedFor(m *manager, to sched.Recipient, d *sched.Destination) proto.Wait {
-	limit := m.set.sched.ActiveLimit
-	w := proto.Wait{For: proto.WaitParked, Used: uint64(d.Todo + d.Busy), Setting: "its share of qmgr_message_active_limit = " + strconv.Itoa(limit)}
-	key := m.machine.Key(to)
-	l := m.parking.lists[key]
-	if l == nil && m.book.policy != nil {
-		l = m.listLike(key)
-	}
-	if q := m.questions.open[about{transport: to.Transport, nextHop: strings.ToLower(to.NextHop)}]; l == nil && q != nil && q.list.n > 0 {
-		return proto.Wait{For: proto.WaitResolve, Who: to.NextHop} // the policy asks for its mail hosts
-	}
-	if l == nil {
-		return proto.Wait{For: proto.WaitActive, Used: uint64(len(m.active)), Limit: uint64(limit), Setting: "qmgr_message_active_limit"}
-	}
-	w.Limit = uint64(l.n)
-	if bound, rates, until := m.machine.Bound(l.key); bound.Limit != "" {
-		w = proto.Wait{For: proto.WaitLimit, Who: m.boundName(bound), Setting: ratesText(rates), Ahead: uint64(l.n)}
-		if until != 0 {
-			w.Until = g.s.wall(time.Unix(0, int64(until)))
-		}
 	}
 	return w
 }

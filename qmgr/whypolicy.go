@@ -69,16 +69,6 @@ func (s *standing) queueText(queue string, level sched.Level) string {
 	return queue
 }
 
-// listLike finds parked mail for a destination whose queue and limits are not known.
-func (m *manager) listLike(key sched.Parking) *parkedList {
-	for k, l := range m.parking.lists {
-		if name, _, _ := strings.Cut(k.Name, " from "); k.Transport == key.Transport && name == key.Name {
-			return l
-		}
-	}
-	return nil
-}
-
 // className is the virtual queue of a recipient in a listing, as it is noted. Mail that
 // was never deferred, and is parked, has none yet.
 func (m *manager) className(it *spool.Item, i int) string {

@@ -209,6 +209,8 @@ func sentence(w *proto.Wait, id string) string {
 		return "suspected: waits for a " + w.Who + " process of its own, which tries one delivery at a time"
 	case proto.WaitResolve:
 		return "waits for the addresses of " + w.Who + ", which are being looked up"
+	case proto.WaitLookup:
+		return "waits for " + printable(w.Who)
 	case proto.WaitLog:
 		return "waits for room in the log of the queue: is the disk full?"
 	case proto.WaitActive:

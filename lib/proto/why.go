@@ -80,6 +80,7 @@ const (
 	WaitResult  WaitKind = "result"      // the agent's, which has it in hand
 	WaitAlone   WaitKind = "alone"       // the process that tries suspects one at a time
 	WaitResolve WaitKind = "resolving"   // where the recipients go
+	WaitLookup  WaitKind = "lookup"      // the answer of a database that sched.cf asks
 	WaitLog     WaitKind = "log"         // room in the log of the spool
 	WaitActive  WaitKind = "active"      // room in the active queue
 	WaitParked  WaitKind = "parked"      // room for its destination there

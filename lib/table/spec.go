@@ -191,6 +191,13 @@ func (s Spec) open(o *Options, alias bool) (Table, error) {
 	case "unionmap", "pipemap":
 		return s.openParts(o)
 	}
+	if s.Database() && o.Databases != nil {
+		t, err := o.Databases(s.Name)
+		if err != nil {
+			return nil, fmt.Errorf("open table %s: %w", s, err)
+		}
+		return t, nil
+	}
 	if s.Database() {
 		return nil, fmt.Errorf("open table %s: %w: only lookup in sched.cf asks databases; make a hash: table of it with postmap", s, ErrSpec)
 	}

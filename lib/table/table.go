@@ -66,6 +66,9 @@ func (m Maps) Find(ctx context.Context, keys []string) (value string, at int, er
 // Options is what Open needs besides the names.
 type Options struct {
 	Open Opener
+	// Databases opens the table whose definition is in a file (lib/database). nil: there
+	// are none, as for main.cf, whose tables are asked in the middle of other work.
+	Databases func(path string) (Table, error)
 	// Aliases are the tables ("hash:/etc/aliases") that postalias makes: the values
 	// of alias_maps and alias_database.
 	Aliases []string

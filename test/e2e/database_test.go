@@ -84,6 +84,30 @@ rule { }
 		t.Errorf("no vip: %s", w)
 	}
 
+	// The commands ask as their caller.
+	if out := i.Must("postmap", "-q", "ann@x.test", "sqlite:"+table); out != "yes\n" {
+		t.Errorf("postmap -q: %q", out)
+	}
+	if r := i.Run("postmap", "-q", "q'or'1'='1@x.test", "sqlite:"+table); r.Code != 1 || r.Stdout+r.Stderr != "" {
+		t.Errorf("postmap -q of no vip: %+v", r)
+	}
+	if out := i.Must("postsched", "why", "ann@x.test"); !strings.Contains(out, "queue     vip: priority high") {
+		t.Errorf("postsched why: %s", out)
+	}
+	if out := i.Must("postsched", "why", "bob@x.test"); !strings.Contains(out, "queue     default") {
+		t.Errorf("postsched why: %s", out)
+	}
+	// main.cf may not name one: it is refused as a whole, and the system goes on.
+	i.Must("postconf", "-e", "transport_maps = sqlite:"+table)
+	const no = ": only lookup in sched.cf asks databases; make an indexed table of its contents with postmap and write hash: here"
+	for _, verb := range []string{"check", "reload"} {
+		if r := i.Run("master", verb); r.Code == 0 || !strings.Contains(r.Stderr, "transport_maps = sqlite:"+table+no) {
+			t.Errorf("%s: %+v", verb, r)
+		}
+	}
+	i.Must("postconf", "-X", "transport_maps")
+	i.Must("master", "reload")
+
 	vips(t, path+".new", "ann@x.test", "bob@x.test", "cal@x.test", "dan@x.test")
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
@@ -106,6 +130,8 @@ rule { }
 	cal := mail("cal@x.test")
 	other := mail("else@y.test")
 	i.AwaitLog(other + ": removed") // the question of the one keeps no other waiting
+	waits := `waits for lookup("sqlite:` + table + `") of cal@x.test`
+	i.Await("what it waits for", func() bool { return strings.Contains(i.Run("postqueue", "-w", cal).Stdout, waits) })
 	i.AwaitLog(cal + `.*status=deferred \(table lookup failure\)`)
 	i.AwaitLog(`qmgr.*warning: sched.cf: sqlite:.*locked.*deferred`)
 	lock.Rollback()

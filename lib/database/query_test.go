@@ -1,4 +1,4 @@
-package proxymap
+package database
 
 import (
 	"context"
@@ -73,13 +73,13 @@ func fill(t *testing.T, statements string) string {
 
 func TestLookup(t *testing.T) {
 	path := fill(t, `CREATE TABLE t (k, v, w); INSERT INTO t VALUES ('a@x.test', 'one', 'two@y.test'), ('a@x.test', 'three', NULL), ('empty@x.test', '', ''), ('n@x.test', 7, '')`)
-	table := func(lines string) *database {
+	table := func(lines string) *Table {
 		d, err := parseDefinition("dbpath = " + path + "\n" + lines)
 		if err != nil {
 			t.Fatal(err)
 		}
-		x := &database{definition: d}
-		t.Cleanup(x.close)
+		x := &Table{definition: d}
+		t.Cleanup(x.Close)
 		return x
 	}
 	const query = "query = SELECT v, w FROM t WHERE k = '%s' ORDER BY v\n"
@@ -103,16 +103,16 @@ func TestLookup(t *testing.T) {
 		{"query = SELECT 'all' FROM t WHERE '%d' <> 'q'", "a", "", false}, // it has no domain
 		{"query = SELECT 'all' FROM t WHERE '%3' <> 'q'", "a@x.test", "", false},
 	} {
-		v, found, err := table(x.lines).lookup(context.Background(), x.key)
+		v, found, err := table(x.lines).Lookup(context.Background(), x.key)
 		if v != x.value || found != x.found || err != nil {
 			t.Errorf("%q %q: %q %v %v", x.lines, x.key, v, found, err)
 		}
 	}
-	if _, _, err := table(query+"expansion_limit = 2").lookup(context.Background(), "a@x.test"); !errors.Is(err, errLimit) {
+	if _, _, err := table(query+"expansion_limit = 2").Lookup(context.Background(), "a@x.test"); !errors.Is(err, errLimit) {
 		t.Errorf("over the limit: %v", err)
 	}
 	for _, bad := range []string{"query = DELETE FROM t", "query = SELECT nothing FROM t", "query = INSERT INTO t VALUES ('%s', 1, 2)"} {
-		if _, _, err := table(bad).lookup(context.Background(), "a@x.test"); err == nil {
+		if _, _, err := table(bad).Lookup(context.Background(), "a@x.test"); err == nil {
 			t.Errorf("%s: no error", bad)
 		}
 	}

@@ -1,4 +1,4 @@
-package proxymap
+package database
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"postrider/lib/table"
 )
 
 const (
@@ -29,22 +31,59 @@ const (
 // errLimit is the kind of error of an answer that is too large to be meant.
 var errLimit = errors.New("too many results")
 
-// database is a table whose definition was read.
-type database struct {
+// Table is a table whose definition was read. Questions may come from any goroutine.
+type Table struct {
 	definition
 	mu   sync.Mutex
 	db   *sql.DB // nil: not open
 	file fileID  // which file that is
 }
 
+// Parse reads a definition.
+func Parse(text string) (*Table, error) {
+	d, err := parseDefinition(text)
+	if err != nil {
+		return nil, err
+	}
+	return &Table{definition: d}, nil
+}
+
+// Path is the file of the database.
+func (t *Table) Path() string { return t.path }
+
+// Open reads the definition in a file, for commands that ask as their caller may
+// (table.Options.Databases). Errors of its Lookup are of kind table.ErrTemp.
+func Open(path string) (table.Table, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	t, err := Parse(string(b))
+	if err != nil {
+		return nil, err
+	}
+	return asked{t}, nil
+}
+
+// asked is a Table for package table.
+type asked struct{ *Table }
+
+func (a asked) Lookup(ctx context.Context, key string) (string, bool, error) {
+	v, found, err := a.Table.Lookup(ctx, key)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", table.ErrTemp, err)
+	}
+	return v, found, err
+}
+
 // fileID tells a database from another that was put in its place.
 type fileID struct{ dev, ino uint64 }
 
 // open returns the database as it lies there now: one that was replaced is opened anew.
-func (t *database) open() (*sql.DB, error) {
+func (t *Table) open() (*sql.DB, error) {
 	st, err := os.Stat(t.path)
 	if err != nil {
-		t.close()
+		t.Close()
 		return nil, err
 	}
 	sys, ok := st.Sys().(*syscall.Stat_t)
@@ -75,7 +114,8 @@ func (t *database) open() (*sql.DB, error) {
 	return db, nil
 }
 
-func (t *database) close() {
+// Close lets go of the database; it is opened again by the next question.
+func (t *Table) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.db != nil {
@@ -84,8 +124,11 @@ func (t *database) close() {
 	}
 }
 
-// lookup asks for a key: all columns of all rows, each in result_format, joined by commas.
-func (t *database) lookup(ctx context.Context, text string) (value string, found bool, err error) {
+// Lookup asks for a key: all columns of all rows, each in result_format, joined by commas.
+// It takes five seconds at most.
+func (t *Table) Lookup(ctx context.Context, text string) (value string, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
 	k := newKey(strings.ToLower(text))
 	if !t.covers(&k) {
 		return "", false, nil

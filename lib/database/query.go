@@ -1,4 +1,4 @@
-package proxymap
+package database
 
 import (
 	"errors"
