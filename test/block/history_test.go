@@ -101,6 +101,13 @@ func (h *history) command(kind, id string) (done func()) {
 	}
 }
 
+// judgeable says whether enough has happened for a judgement to mean something.
+func (h *history) judgeable() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.verbs) >= 3 && len(h.found) >= 100
+}
+
 // at fills a ledger with what had happened before a cut at pos. What is deleted, and
 // what is on hold for certain, comes with it.
 func (h *history) at(pos int, l *ledger.Ledger) (deleted, held map[string]bool) {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,32 +50,31 @@ type filesystem struct {
 	name    string
 	mkfs    []string
 	options string
+	alone   bool // the kernel takes a copy for the same one
 }
 
 var filesystems = []filesystem{
-	{"ext4", []string{"mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-J", "size=8"}, ""},
-	{"xfs", []string{"mkfs.xfs", "-q", "-f"}, "nouuid"},
-	{"btrfs", []string{"mkfs.btrfs", "-q", "-f"}, ""},
+	{name: "ext4", mkfs: []string{"mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-J", "size=8"}},
+	{name: "xfs", mkfs: []string{"mkfs.xfs", "-q", "-f"}, options: "nouuid"},
+	{name: "btrfs", mkfs: []string{"mkfs.btrfs", "-q", "-f"}, alone: true},
 }
 
 // disk is a device with a file system, and where it is mounted.
 type disk struct {
 	*device
-	t     testing.TB
-	fs    filesystem
-	empty image // as mkfs left it
-	dir   string
-	loop  *os.File
+	t    testing.TB
+	fs   filesystem
+	dir  string
+	loop *os.File
 }
 
 // newDisk makes the file system. It is not mounted.
 func newDisk(t testing.TB, kind filesystem) *disk {
 	t.Helper()
-	d := &disk{t: t, fs: kind, dir: t.TempDir() + "/fs", device: &device{}}
-	file := d.dir + ".img"
+	file := t.TempDir() + "/made"
 	err := os.WriteFile(file, nil, 0600)
 	if err == nil {
-		err = errors.Join(os.Truncate(file, diskSize), os.Mkdir(d.dir, 0755))
+		err = os.Truncate(file, diskSize)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -84,11 +82,23 @@ func newDisk(t testing.TB, kind filesystem) *disk {
 	if out, err := exec.Command(kind.mkfs[0], append(kind.mkfs[1:], file)...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", kind.mkfs[0], err, out)
 	}
-	if d.empty, err = readImage(file); err != nil {
+	d := blankDisk(t, kind)
+	m, err := readImage(file)
+	if err != nil {
 		t.Fatal(err)
 	}
-	os.Remove(file)
-	d.now = slices.Clone(d.empty)
+	d.load(m)
+	return d
+}
+
+// blankDisk has nothing on it yet, but a place to be mounted.
+func blankDisk(t testing.TB, kind filesystem) *disk {
+	t.Helper()
+	d := &disk{t: t, fs: kind, dir: t.TempDir() + "/fs", device: &device{now: make(image, diskSize/page)}}
+	if err := os.Mkdir(d.dir, 0755); err != nil {
+		t.Fatal(err)
+	}
+	file := d.dir + ".img"
 	serve(t, file, d.device)
 	d.attach(file)
 	t.Cleanup(func() {
@@ -155,28 +165,37 @@ func (d *disk) remount(m image) error {
 	return d.mount()
 }
 
-// unmount waits for processes that were just killed to let their files go; then the
-// kernel forgets what it knew of the device.
+// unmount is leave, which ends the test where it cannot.
 func (d *disk) unmount() {
 	d.t.Helper()
+	if err := d.leave(); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// leave unmounts the disk. It waits for processes that were just killed to let their
+// files go; then the kernel forgets what it knew of the device.
+func (d *disk) leave() error {
 	err := unix.Unmount(d.dir, 0)
 	for end := time.Now().Add(10 * time.Second); errors.Is(err, unix.EBUSY) && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 		err = unix.Unmount(d.dir, 0)
 	}
 	if err != nil {
+		var ours []string
 		open, _ := filepath.Glob("/proc/self/fd/*")
 		for _, f := range open {
 			if to, _ := os.Readlink(f); strings.HasPrefix(to, d.dir) {
-				d.t.Logf("open: %s", to)
+				ours = append(ours, to)
 			}
 		}
-		d.t.Fatalf("unmount %s: %v", d.dir, err)
+		return fmt.Errorf("unmount %s: %w; open here: %q", d.dir, err, ours)
 	}
 	// What the kernel keeps of the device goes to this content, not to the next.
 	if err := ioctl(d.loop, unix.BLKFLSBUF, 0); err != nil {
-		d.t.Fatalf("forget the buffers: %v", err)
+		return fmt.Errorf("forget the buffers: %w", err)
 	}
+	return nil
 }
 
 // What is lost when the file system is shut down: FS_IOC_SHUTDOWN of ext4 and xfs.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"postrider/test/instance"
 	"postrider/test/ledger"
 )
 
@@ -12,7 +13,7 @@ import (
 // before comes out after, once but for what was in hand; what got 451 from a system whose
 // disk was gone never does.
 func TestPlugPull(t *testing.T) {
-	pulls, seed := number(t, envPulls, 2), uint64(number(t, envSeed, int(time.Now().Unix()%1_000_000)))
+	pulls, seed := instance.Number(t, envPulls, 2), instance.Seed(t, envSeed)
 	each(t, func(t *testing.T, kind filesystem) {
 		if kind.name == "btrfs" {
 			return // has no such call
@@ -29,7 +30,7 @@ func TestPlugPull(t *testing.T) {
 			w.listen(h.deliver, h.report)
 			w.Start()
 			worked := make(chan struct{})
-			go func() { w.work(h, seed+uint64(n), 800*time.Millisecond); close(worked) }()
+			go func() { w.work(h, seed+uint64(n), 800*time.Millisecond, func() bool { return true }); close(worked) }()
 			time.Sleep(time.Duration(100+random.IntN(500)) * time.Millisecond) // the moment is the test's subject
 			if err := w.disk.pull([]uint32{shutNoLogFlush, shutLogFlush}[n%2]); err != nil {
 				t.Fatal(err)

@@ -215,8 +215,11 @@ func (w *world) operate(ctx context.Context, h *history) {
 		id := fmt.Sprintf("op%d", n)
 		m := source.New(id, "sender@back.test", 1500, id+"@down.test", id+"-b@down.test")
 		o, err := w.sendOne(s, h, m)
-		if err != nil || o.QueueID == "" {
+		if err != nil {
 			return // the plug is pulled
+		}
+		if o.QueueID == "" {
+			continue // a sync failed
 		}
 		if n%3 == 0 { // some while they are tried for the first time
 			time.Sleep(40 * time.Millisecond)
@@ -239,15 +242,19 @@ func (w *world) operate(ctx context.Context, h *history) {
 	}
 }
 
-// work loads the system from all sides for a while.
-func (w *world) work(h *history, seed uint64, long time.Duration) {
-	ctx, stop := context.WithTimeout(context.Background(), long)
-	defer stop()
+// work loads the system from all sides for a while, and on until enough has happened.
+func (w *world) work(h *history, seed uint64, long time.Duration, enough func() bool) {
+	ctx, stop := context.WithCancel(context.Background())
 	var load sync.WaitGroup
 	for n := range uint64(4) {
 		load.Go(func() { w.send(ctx, h, rand.New(rand.NewPCG(seed, n)), 15*time.Millisecond) })
 	}
 	load.Go(func() { w.submit(ctx, h, rand.New(rand.NewPCG(seed, 9)), 30*time.Millisecond) })
 	load.Go(func() { w.operate(ctx, h) })
+	time.Sleep(long)
+	for end := time.Now().Add(time.Minute); !enough() && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop()
 	load.Wait()
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"postrider/test/instance"
 )
 
 // Environment variables of a campaign; see the comment of the package.
@@ -22,19 +24,6 @@ const (
 
 // systems are how many work at once.
 const systems = 2
-
-func number(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	v := os.Getenv(name)
-	if v == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(v)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 // campaign is all the plans that there are for what a system was seen to do.
 type campaign struct {
@@ -63,8 +52,8 @@ func run(t *testing.T, variants func(s site, k int) []variant) {
 	if os.Geteuid() != 0 {
 		t.Skip("looking into the daemons needs root")
 	}
-	c := &campaign{t: t, seed: number(t, envSeed, int(time.Now().Unix()%1_000_000)), met: map[site]int{}}
-	c.limit = time.Duration(number(t, envLimit, 4)) * time.Second
+	c := &campaign{t: t, seed: int(instance.Seed(t, envSeed)), met: map[site]int{}}
+	c.limit = time.Duration(instance.Number(t, envLimit, 4)) * time.Second
 	counts := quiet(t)
 	c.schedule(counts, variants)
 	c.begun = time.Now()

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"postrider/test/instance"
 	"postrider/test/ledger"
 	"postrider/test/source"
 	"postrider/test/world"
@@ -40,19 +40,6 @@ var victims = []struct {
 	{"smtp", most * inHand}, {"local", inHand}, {all, (most + 1) * inHand},
 }
 
-func number(t *testing.T, name string, otherwise int64) int64 {
-	t.Helper()
-	v := os.Getenv(name)
-	if v == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
 // systems are how many are killed at once.
 const systems = 2
 
@@ -60,11 +47,11 @@ const systems = 2
 // delivered or bounced, bit for bit, and duplicates stay within what the victims allow.
 // Several kills come before the system is left alone, drained and judged.
 func TestRandomKills(t *testing.T) {
-	seed := number(t, envSeed, time.Now().UnixNano()%1_000_000)
-	kills := int(number(t, envCycles, 10))
+	seed := instance.Seed(t, envSeed)
+	kills := instance.Number(t, envCycles, 10)
 	t.Logf("%s=%d %s=%d", envSeed, seed, envCycles, kills)
-	for n := range int64(systems) {
-		t.Run(strconv.FormatInt(n, 10), func(t *testing.T) {
+	for n := range uint64(systems) {
+		t.Run(strconv.FormatUint(n, 10), func(t *testing.T) {
 			t.Parallel()
 			killed(t, seed+n, (kills+systems-1)/systems)
 		})
@@ -72,11 +59,11 @@ func TestRandomKills(t *testing.T) {
 }
 
 // killed is the life of one system.
-func killed(t *testing.T, seed int64, kills int) {
-	random := rand.New(rand.NewPCG(uint64(seed), 1))
+func killed(t *testing.T, seed uint64, kills int) {
+	random := rand.New(rand.NewPCG(seed, 1))
 	w := world.New(t)
 	w.Start()
-	x := world.NewLetters(uint64(seed))
+	x := world.NewLetters(seed)
 	before, counts := ledger.Verdict{}, map[string]int{}
 	for done := 0; done < kills; {
 		ctx, stop := context.WithCancel(context.Background())

@@ -2,13 +2,12 @@ package powercut
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"postrider/lib/disk"
+	"postrider/test/instance"
 )
 
 // states counts the crashes after which everything was checked.
@@ -168,13 +167,7 @@ func TestHistories(t *testing.T) {
 	if testing.Short() {
 		want = 300
 	}
-	if v := os.Getenv("POSTRIDER_CRASH_STATES"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil {
-			t.Fatalf("POSTRIDER_CRASH_STATES: %v", err)
-		}
-		want = n
-	}
+	want = instance.Number(t, "POSTRIDER_CRASH_STATES", want)
 	before := states
 	for seed := uint64(0); states-before < want; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { history(t, seed, 30) })

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,19 +28,6 @@ const (
 	envReloads = "POSTRIDER_RELOADS"
 	envQueued  = "POSTRIDER_QUEUED"
 )
-
-func number(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	v := os.Getenv(name)
-	if v == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(v)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 // load puts the world under mail until the returned function is called, which waits for
 // the last of it.
@@ -72,7 +58,7 @@ func knock(ctx context.Context, addr string) (greeted, refused int, last error) 
 // same processes with the same descriptors.
 func TestReloads(t *testing.T) {
 	t.Parallel()
-	reloads := number(t, envReloads, 30)
+	reloads := instance.Number(t, envReloads, 30)
 	w := world.New(t)
 	w.Start()
 	x := world.NewLetters(4)
@@ -206,7 +192,7 @@ func TestStop(t *testing.T) {
 // killed: the next start accepts mail within a second.
 func TestManyQueued(t *testing.T) {
 	t.Parallel()
-	queued := number(t, envQueued, 10_000)
+	queued := instance.Number(t, envQueued, 10_000)
 	var l ledger.Ledger
 	far := sink.New(t, &l)
 	i := instance.New(t, "transport_maps = inline:{ {far.test=smtp:"+far.NextHop()+"} }", "relayhost = [127.0.0.1]:9", "minimal_backoff_time = 1000s", "maximal_backoff_time = 1000s")

@@ -7,13 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"postrider/test/instance"
 	"postrider/test/ledger"
 	"postrider/test/sink"
 	"postrider/test/source"
@@ -41,22 +41,13 @@ var busy = sink.Behaviour{Rcpt: func(string, string) string { return "450 4.2.0 
 
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	length, rate, seed := 3*time.Second, usualRate, uint64(time.Now().UnixNano()%1_000_000)
+	length, rate, seed := 3*time.Second, instance.Number(t, envRate, usualRate), instance.Seed(t, envSeed)
 	if v := os.Getenv(envTime); v != "" {
 		d, err := time.ParseDuration(v)
 		if err != nil {
 			t.Fatal(err)
 		}
 		length = d
-	}
-	for name, into := range map[string]func(n int){envRate: func(n int) { rate = n }, envSeed: func(n int) { seed = uint64(n) }} {
-		if v := os.Getenv(name); v != "" {
-			n, err := strconv.Atoi(v)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			into(n)
-		}
 	}
 	t.Logf("%s=%d, %v, %d messages a second", envSeed, seed, length, rate)
 	r := &run{t: t, World: world.New(t, "daemon_profile = yes"), random: rand.New(rand.NewPCG(seed, 1))}
