@@ -17,9 +17,10 @@ import (
 var (
 	profiled   = flag.String("profile", "", "processes to profile under load, with commas between them")
 	profileDir = flag.String("profile-dir", "", "where their profiles are written")
+	profileOf  = flag.String("profile-load", "kept20", "under which load: kept20, new20, large, kept200")
 )
 
-// TestProfile runs the headline's load and takes profiles of processor time and of
+// TestProfile runs a load and takes profiles of processor time and of
 // allocations meanwhile (bench/profile).
 func TestProfile(t *testing.T) {
 	if *profiled == "" {
@@ -27,7 +28,11 @@ func TestProfile(t *testing.T) {
 	}
 	sink := startCounter(t)
 	s := startPostrider(t, setting{dir: scratch(t, *work), relay: sink.relay(), lines: []string{"daemon_profile = yes"}})
-	kept20.run(t, s.addr(), sink, 2000)
+	l, ok := loads[*profileOf]
+	if !ok {
+		t.Fatalf("no load %q", *profileOf)
+	}
+	l.run(t, s.addr(), sink, l.n/8)
 	var wg sync.WaitGroup
 	end := make(chan struct{})
 	wg.Go(func() {
@@ -36,7 +41,7 @@ func TestProfile(t *testing.T) {
 			case <-end:
 				return
 			default:
-				kept20.run(t, s.addr(), sink, 5000)
+				l.run(t, s.addr(), sink, l.n/3)
 			}
 		}
 	})
