@@ -16,8 +16,8 @@ func TestAcceptEnds(t *testing.T) {
 	v := &service{listener: l, socket: listenOn(l)}
 	v.gate.limit(1)
 	done := make(chan error)
-	go func() { _, err := v.Accept(); done <- err }()
-	if err := v.Close(); err != nil {
+	go func() { _, err := v.accept(); done <- err }()
+	if err := v.socket.Close(); err != nil {
 		t.Fatal(err)
 	}
 	select {

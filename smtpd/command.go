@@ -40,7 +40,7 @@ var beforeTLS = [verbs]bool{helo: true, ehlo: true, startTLS: true, noop: true, 
 // isJunk are the commands that are counted between messages (smtpd_junk_command_limit).
 var isJunk = [verbs]bool{helo: true, ehlo: true, rset: true, noop: true, vrfy: true, help: true}
 
-// command carries out a command line, or makes f.hand of it, for the engine.
+// command carries out a command line.
 func (f *front) command(line []byte) {
 	line = trim(line)
 	word, arg := cutWord(line)
@@ -94,9 +94,10 @@ func (f *front) command(line []byte) {
 	case data:
 		r = f.data(arg)
 	case rset:
-		r = f.plain("RSET", arg)
+		r = f.reset(arg)
 	case quit:
-		r = f.plain("QUIT", nil)
+		f.finish(reply{221, "2.0.0", "Bye"})
+		f.closed = true
 	case noop:
 		r = reply{250, "2.0.0", "Ok"}
 	case vrfy:
@@ -138,27 +139,13 @@ func hasControl(b []byte) bool {
 	return false
 }
 
-// give hands the parts on as a line. The zero reply says that the engine will reply.
-func (f *front) give(parts ...[]byte) reply {
-	f.line = f.line[:0]
-	f.add(parts...)
-	return reply{}
-}
-
-func (f *front) add(parts ...[]byte) {
-	for _, p := range parts {
-		f.line = append(f.line, p...)
-	}
-	f.line = append(f.line, '\r', '\n')
-	f.hand = f.line
-}
-
-// plain is for commands without an argument.
-func (f *front) plain(name string, arg []byte) reply {
+// reset is RSET.
+func (f *front) reset(arg []byte) reply {
 	if len(arg) > 0 {
-		return reply{501, "5.5.4", "Syntax: " + name}
+		return reply{501, "5.5.4", "Syntax: RSET"}
 	}
-	return f.give([]byte(name))
+	f.tx = nil
+	return reply{250, "2.0.0", "Ok"}
 }
 
 // hello is HELO and EHLO. They end a transaction, like RSET (RFC 5321, 4.1.4).
@@ -174,11 +161,13 @@ func (f *front) hello(v verb, arg []byte) reply {
 		}
 	}
 	f.client.Helo = string(b)
-	f.client.Protocol = "SMTP"
+	f.tx = nil
 	if v == ehlo {
 		f.client.Protocol = "ESMTP"
+		return reply{250, "", f.offer()}
 	}
-	return f.give([]byte(name), []byte(" "), b)
+	f.client.Protocol = "SMTP"
+	return reply{250, "", f.set.hostname}
 }
 
 func (f *front) mail(arg []byte) reply {
@@ -209,24 +198,7 @@ func (f *front) mail(arg []byte) reply {
 	if !p.ascii && !f.params.utf8 {
 		return reply{553, "5.6.7", "Must declare SMTPUTF8 to send unicode address"}
 	}
-	f.line = f.line[:0]
-	if f.client.Helo == "" && !f.unasked {
-		f.add([]byte("HELO unknown")) // the engine insists; its reply is for nobody
-		f.unasked = true
-	}
-	f.givePath("MAIL FROM:<", p)
-	return reply{}
-}
-
-// givePath hands a path on.
-func (f *front) givePath(command string, p path) {
-	f.path = p
-	f.line = append(append(f.line, command...), p.text...)
-	if p.bare {
-		f.line = append(f.line, bareDomain...)
-	}
-	f.add([]byte(">"))
-	f.path.text = nil // it was the reader's
+	return f.beginMail(p)
 }
 
 func (f *front) rcpt(arg []byte) reply {
@@ -248,9 +220,7 @@ func (f *front) rcpt(arg []byte) reply {
 	if r := f.rcptParams.parse(params); r.code != 0 {
 		return r
 	}
-	f.line = f.line[:0]
-	f.givePath("RCPT TO:<", p)
-	return reply{}
+	return f.addRecipient(p)
 }
 
 func (f *front) data(arg []byte) reply {
@@ -262,7 +232,10 @@ func (f *front) data(arg []byte) reply {
 	case f.tx == nil || len(f.tx.env.Recipients) == 0:
 		return reply{503, "5.5.1", "Error: need RCPT command"}
 	}
-	return f.give([]byte("DATA"))
+	f.out.Reply(354, "", "End data with <CR><LF>.<CR><LF>")
+	r := f.content()
+	f.tx = nil
+	return r
 }
 
 // vrfy tells nothing (RFC 5321, section 3.5.3).

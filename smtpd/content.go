@@ -126,7 +126,7 @@ func (f *front) returnBuffer() {
 	if f.buffer == nil {
 		return
 	}
-	if small := *f.buffer; f.over {
+	if small := *f.buffer; f.closed {
 		f.in.Discard(contentBuffer)
 	} else if len(f.in.Buffered()) > len(small) {
 		return

@@ -1,13 +1,11 @@
 // Package smtpd receives mail by SMTP (RFC 5321) and hands it to cleanup.
 //
-// The protocol engine is go-smtp. Between it and the client stands a front: a net.Conn
-// that gives the engine exactly one command line at a time, answers what the engine does
-// not know, puts every reply into Postfix's words, and sends the replies to pipelined
-// commands in one write. A message's content never goes through the engine: the front
-// takes it in blocks into the frame for cleanup and shows the engine a lone dot.
+// A front is a session: it reads one command line at a time, acts, and puts the reply into
+// Postfix's words; the replies to pipelined commands go out in one write. A message's
+// content is taken in blocks into the frame for cleanup.
 //
-//	client -> front (lines, limits, counts, replies) -> go-smtp -> transaction
-//	   `------------------- content -------------------------------> cleanup
+//	client -> front (lines, limits, counts, replies) -> transaction (envelope)
+//	   `------------------- content ----------------------> cleanup
 //
 // A session is one goroutine. Its state is the front's, and one transaction, which is
 // replaced as a whole. The program opens no file by name and has no descriptor of the spool.

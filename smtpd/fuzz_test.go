@@ -59,7 +59,7 @@ func (q *queue) Addr() net.Addr { return &net.UnixAddr{Name: "test"} }
 var replyLine = regexp.MustCompile(`^[2-5][0-9]{2}[ -][^\x00-\x1f\x7f]*$`)
 
 // Whatever a client sends: the session ends, every line it hears is a reply, nothing of
-// it makes the engine panic, and what reaches cleanup is in good order and for
+// it makes the server panic, and what reaches cleanup is in good order and for
 // recipients of ours.
 func FuzzSession(f *testing.F) {
 	for _, s := range []string{

@@ -19,7 +19,7 @@ type path struct {
 
 // cutPath takes the path off the argument of MAIL FROM: or RCPT TO:. Brackets may be
 // missing unless strict. It returns the parameters behind it, or false when there is
-// no path (RFC 5321, section 4.1.2); whether it is a good one the engine says.
+// no path (RFC 5321, section 4.1.2); whether it is a good one, mailbox says.
 func cutPath(arg []byte, strict bool) (p path, params []byte, ok bool) {
 	arg = trim(arg)
 	bracket := len(arg) > 0 && arg[0] == '<'
@@ -79,9 +79,67 @@ func cutPath(arg []byte, strict bool) (p path, params []byte, ok bool) {
 	return p, trim(params), true
 }
 
-// bareDomain is what the engine gets to see as the domain of a bare path; it insists on
-// one. The transaction takes it off again.
-const bareDomain = "@bare"
+// noDotString are the characters that a local part without quotes has not.
+const noDotString = "()<>[]:;\\,\" \t"
+
+// mailbox returns the address without its source route and without the quotes of the local
+// part, as everything behind smtpd has it. It is false when there is no local part or no
+// domain where there must be one; what the domain is like, validDomain says.
+func (p path) mailbox() (string, bool) {
+	s := p.text
+	if len(s) == 0 {
+		return "", true
+	}
+	if s[0] == '@' {
+		i := bytes.IndexByte(s, ':')
+		if i < 0 {
+			return "", false
+		}
+		s = s[i+1:]
+	}
+	var local, domain []byte
+	if len(s) > 0 && s[0] == '"' {
+		if local, domain = unquote(s[1:]); domain == nil {
+			return "", false
+		}
+	} else {
+		end := bytes.IndexByte(s, '@')
+		if end < 0 {
+			end = len(s)
+		}
+		local, domain = s[:end], s[end:]
+		if bytes.ContainsAny(local, noDotString) {
+			return "", false
+		}
+	}
+	switch {
+	case len(local) == 0:
+		return "", false
+	case p.bare:
+		return string(local), len(domain) == 0
+	case len(domain) < 2 || domain[0] != '@' || bytes.ContainsAny(domain, " \t>"):
+		return "", false
+	}
+	b := make([]byte, 0, maxAddress)
+	return string(append(append(b, local...), domain...)), true
+}
+
+// unquote takes the text of a quoted string, behind its first quote, apart from what
+// follows, which is nil when the string does not end.
+func unquote(s []byte) (text, rest []byte) {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return text, s[i+1 : len(s) : len(s)]
+		case '\\':
+			if i++; i == len(s) {
+				return nil, nil
+			}
+		}
+		text = append(text, s[i])
+	}
+	return nil, nil
+}
 
 // mailParams are the parameters of MAIL. AUTH is not taken.
 type mailParams struct {

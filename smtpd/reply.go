@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -27,61 +26,6 @@ func (r reply) String() string {
 		s += r.dsn + " "
 	}
 	return s + r.text
-}
-
-// Write takes a line of the engine's replies (net.Conn). Its words are replaced by ours.
-func (f *front) Write(p []byte) (int, error) {
-	if f.closed || len(p) < 4 || p[3] == '-' {
-		return len(p), nil
-	}
-	code, err := strconv.Atoi(string(p[:3]))
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("smtpd: reply %q", p)
-	case !f.greeted:
-		f.greeted = true
-		f.greet()
-	case f.unasked:
-		f.unasked = false
-	case code == 354:
-		f.out.Reply(354, "", "End data with <CR><LF>.<CR><LF>")
-	case code == 421: // a panic
-		f.shut(reply{421, "4.3.0", f.set.hostname + " Error: internal error"})
-	case f.answer.code != 0:
-		f.finish(f.answer)
-	default:
-		f.finish(f.usual(code))
-	}
-	return len(p), nil
-}
-
-// usual is the reply to the command in hand that the engine answered with code, unless
-// the transaction has said otherwise.
-func (f *front) usual(code int) reply {
-	good := code < 400
-	switch f.verb {
-	case helo, ehlo:
-		if good && f.verb == ehlo {
-			return reply{250, "", f.offer()}
-		} else if good {
-			return reply{250, "", f.set.hostname}
-		}
-	case mailFrom:
-		if good {
-			return reply{250, "2.1.0", "Ok"}
-		}
-		return reply{501, "5.1.7", "Bad sender address syntax"}
-	case rcptTo:
-		if good {
-			return reply{250, "2.1.5", "Ok"}
-		}
-		return reply{501, "5.1.3", "Bad recipient address syntax"}
-	case rset:
-		return reply{250, "2.0.0", "Ok"}
-	case quit:
-		return reply{221, "2.0.0", "Bye"}
-	}
-	return reply{451, "4.3.0", "Error: internal error"}
 }
 
 // greet sends the banner, or sends the client away.
@@ -136,13 +80,12 @@ func peek(conn net.Conn) []byte {
 
 // begin counts a command in.
 func (f *front) begin(v verb) {
-	f.verb, f.where, f.answer = v, verbNames[v], reply{}
+	f.verb, f.where = v, verbNames[v]
 	f.counts[v].total++
 }
 
 // finish replies to the command in hand and counts how it went.
 func (f *front) finish(r reply) {
-	f.answer = reply{}
 	if f.errors >= f.set.softErrors {
 		f.pause(f.set.errorSleep)
 	}

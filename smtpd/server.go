@@ -3,7 +3,6 @@ package smtpd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -11,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/emersion/go-smtp"
 
 	"postrider/lib/mail"
 	"postrider/lib/maillog"
@@ -26,9 +23,9 @@ type server struct {
 	ids        mail.IDs
 	submit     submit.Client
 	names      names
-	full       fullKeys // of quotas
-	engine     *smtp.Server
-	stopping   chan struct{} // closed by stop
+	full       fullKeys       // of quotas
+	sessions   sync.WaitGroup // and those who wait for new ones
+	stopping   chan struct{}  // closed by stop
 
 	mu       sync.Mutex
 	services map[string]*service
@@ -52,7 +49,7 @@ type service struct {
 }
 
 func newServer(log *maillog.Logger) *server {
-	s := &server{
+	return &server{
 		log: log, of: 1,
 		ids:      mail.IDs{Number: uint64(os.Getpid())},
 		stopping: make(chan struct{}),
@@ -60,21 +57,7 @@ func newServer(log *maillog.Logger) *server {
 		fronts:   map[*front]struct{}{},
 		clients:  map[netip.Addr]int{},
 	}
-	// Limits, deadlines and names are the front's affair: the engine gets none.
-	s.engine = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return transactions{c.Conn().(*front)}, nil
-	}))
-	s.engine.MaxLineLength = 0
-	s.engine.EnableSMTPUTF8 = true
-	s.engine.ErrorLog = engineLog{log}
-	return s
 }
-
-// engineLog takes what go-smtp reports: panics in a session, and failures of accept.
-type engineLog struct{ log *maillog.Logger }
-
-func (l engineLog) Printf(format string, v ...any) { l.log.Errorf("%s", fmt.Sprintf(format, v...)) }
-func (l engineLog) Println(v ...any)               { l.log.Errorf("%s", fmt.Sprint(v...)) }
 
 // listen serves a listener, or gives new settings to one that is being served: sessions
 // that are open keep theirs. maxproc is how many sessions all smtpd together may have.
@@ -95,11 +78,7 @@ func (s *server) listen(name string, l net.Listener, log *maillog.Logger, set *s
 	v.set.Store(set)
 	v.gate.limit((maxproc + s.of - 1) / s.of)
 	if !known {
-		go func() {
-			if err := s.engine.Serve(v); err != nil && !s.stopped() {
-				log.Infof("service %s: no longer listening: %v", name, err)
-			}
-		}()
+		s.sessions.Go(v.serve)
 	}
 }
 
@@ -140,29 +119,44 @@ func (s *server) stopped() bool {
 
 // wait waits until the last session has ended; at the end of ctx it cuts them off.
 func (s *server) wait(ctx context.Context) {
-	if s.engine.Shutdown(ctx) == nil {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		s.sessions.Wait()
+	}()
+	select {
+	case <-over:
 		return
+	case <-ctx.Done():
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for f := range s.fronts {
 		f.raw.Close()
 	}
-	s.mu.Unlock()
 }
 
-// Accept returns the next session, once the service may have one more (net.Listener).
-func (v *service) Accept() (net.Conn, error) {
-	if !v.gate.enter() {
-		return nil, net.ErrClosed
+// serve takes connections, each for a session of its own, until the listener is closed.
+func (v *service) serve() {
+	for v.gate.enter() {
+		conn, err := v.accept()
+		if err != nil {
+			v.gate.leave()
+			if !v.server.stopped() {
+				v.log.Infof("service %s: no longer listening: %v", v.name, err)
+			}
+			return
+		}
+		v.server.sessions.Go(newFront(v, conn).session)
 	}
+}
+
+// accept returns the next connection. Its error is the end of the listener.
+func (v *service) accept() (net.Conn, error) {
 	for {
 		conn, err := v.socket.Accept()
-		if err == nil {
-			return newFront(v, conn), nil
-		}
-		if errors.Is(err, net.ErrClosed) {
-			v.gate.leave()
-			return nil, err
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return conn, err
 		}
 		// Whatever it is, descriptors or memory, it says nothing about the listener.
 		if now := time.Now(); now.Sub(v.warned) > time.Minute {
@@ -176,12 +170,6 @@ func (v *service) Accept() (net.Conn, error) {
 // acceptPause is how long a failed accept is let rest, for others to give back what it
 // had not got.
 const acceptPause = 100 * time.Millisecond
-
-// Close closes the listener (net.Listener).
-func (v *service) Close() error { return v.socket.Close() }
-
-// Addr is the listener's address (net.Listener).
-func (v *service) Addr() net.Addr { return v.listener.Addr() }
 
 // add counts a session in and gives it the number of its slot, by which the log names
 // it. It returns how many sessions of that client there are.
