@@ -82,7 +82,7 @@ func (m *manager) dispatch() {
 func (m *manager) deliver(a sched.Action) bool {
 	msg := m.active[a.Msg]
 	if msg == nil {
-		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})
+		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true, Unmade: true})
 		return true
 	}
 	if m.stopping { // since it began to wait for room in the log
@@ -100,11 +100,11 @@ func (m *manager) deliver(a sched.Action) bool {
 		left = msg.unfinished(left)
 	}
 	if len(left) == 0 { // a message in the journal took them over while they waited
-		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})
+		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true, Unmade: true})
 		return true
 	}
 	if a.Recipients = wanted(msg, a); len(a.Recipients) == 0 {
-		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true})
+		m.machine.Result(m.now(), a.Entry, sched.HopResult{Unknown: true, Unmade: true})
 		return true
 	}
 	if !m.spool.Reserve(msg.Message, len(left)) {

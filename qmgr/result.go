@@ -37,7 +37,7 @@ func (m *manager) results(a *agent, rs []proto.Result) {
 		m.untried(d.msg, d)
 		m.pass(d.msg, d, r)
 		if r.Absent {
-			m.machine.Result(m.now(), id, sched.HopResult{Unknown: true})
+			m.machine.Result(m.now(), id, sched.HopResult{Unknown: true, Unmade: true})
 			m.sourceGone(d.source)
 			continue
 		}

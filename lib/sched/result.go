@@ -13,6 +13,8 @@ type HopResult struct {
 	// Unknown: the agent died with the delivery in hand, which says nothing of
 	// the hop. OK and Reason do not count then.
 	Unknown bool
+	// Unmade, with Unknown: no delivery was made at all, so that it counts for no rate.
+	Unmade bool
 }
 
 // Result is the event that an entry in hand has ended. An entry that is not in
@@ -32,7 +34,7 @@ func (m *Machine) Result(now Time, id EntryID, r HopResult) {
 		m.failed(e.dest, r.Reason)
 	}
 	m.relax(e.dest)
-	m.letGo(e, true)
+	m.letGo(e, !r.Unmade)
 	m.end(e)
 }
 

@@ -201,7 +201,7 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		return s.offer(out, args)
 	case "unpark":
 		s.unpark(out)
-	case "ok", "fail", "return":
+	case "ok", "fail", "unmade", "return":
 		for _, a := range args {
 			id, err := strconv.ParseUint(strings.TrimPrefix(a, "e"), 10, 64)
 			if err != nil {
@@ -212,6 +212,8 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 				m.Result(s.now, EntryID(id), HopResult{OK: true})
 			case "fail":
 				m.Result(s.now, EntryID(id), HopResult{Reason: mail.Status{DSN: "4.4.1", Text: "connection refused"}})
+			case "unmade":
+				m.Result(s.now, EntryID(id), HopResult{Unknown: true, Unmade: true})
 			case "return":
 				m.Return(s.now, EntryID(id))
 			}
