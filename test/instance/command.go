@@ -22,7 +22,7 @@ type Result struct {
 	Code           int
 }
 
-// Run runs one of the programs as the instance's user, with -c and the arguments.
+// Run runs one of the programs, or another by its full path, as the instance's user, with -c and the arguments.
 func (i *Instance) Run(program string, args ...string) Result {
 	i.t.Helper()
 	return i.RunWith("", program, args...)
@@ -54,7 +54,10 @@ func (i *Instance) RunAs(cred *syscall.Credential, stdin, program string, args .
 }
 
 func (i *Instance) try(cred *syscall.Credential, stdin, program string, args ...string) (Result, error) {
-	cmd := exec.Command(filepath.Join(i.Bin, program), args...)
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(i.Bin, program)
+	}
+	cmd := exec.Command(program, args...)
 	cmd.Env = []string{"MAIL_CONFIG=" + i.Conf, "PATH=" + i.Bin + ":/usr/bin:/bin", "TZ=UTC"}
 	cmd.Dir = "/"
 	cmd.Stdin = strings.NewReader(stdin)
