@@ -38,6 +38,7 @@ type delivery struct {
 	final    bool      // no other server will be tried after this one
 	over     bool      // no other server may be tried
 	aborted  bool      // the daemon is stopping
+	fell     bool      // a session broke under TLS before some recipients had an answer
 	absent   bool      // the address of the source is not here: who is left was not tried
 	hop      mail.Status
 
@@ -207,51 +208,67 @@ func (d *delivery) tryServer(t target, h hop, p *policy) {
 		return
 	}
 	key := serverKey{d.st.service, t.addr, t.unix, p.key, in}
+	d.fell = false
+	if !d.tryKept(key) {
+		if s := d.open(t, h, p, key); s != nil {
+			d.use(s)
+		}
+	}
+	if d.fell && d.going() && d.mayGoPlain(p, key) {
+		d.log.Event(maillog.Info{Queue: d.r.Queue, Text: "the session with " + t.name() + " broke under TLS: trying it without"})
+		clear(d.kept)
+		if s := d.open(t, h, plainPolicy, key); s != nil {
+			d.use(s)
+		}
+	}
+}
+
+// tryKept tries a server by sessions that were kept. False: none was alive.
+func (d *delivery) tryKept(key serverKey) bool {
 	for {
 		s := d.c.cache.byServer(key)
 		if s == nil {
-			break
+			return false
 		}
 		if d.use(s) != dead || d.aborted {
-			return
+			return true
 		}
 	}
+}
+
+// open connects to a server. When that fails it notes why, and returns nil.
+func (d *delivery) open(t target, h hop, p *policy, key serverKey) *session {
 	s, bad, how := d.c.connect(d.ctx, d.st, t, h, p, key)
-	if how == noHandshake && p.level == levelMay && !d.stopping() && d.mayGoPlain(in) {
-		// As Postfix: mail that has waited long enough goes without (RFC 7435).
+	if how == noHandshake && d.mayGoPlain(p, key) {
 		d.log.Event(maillog.Info{Queue: d.r.Queue, Text: bad.Text + ": trying " + t.name() + " without TLS"})
 		s, bad, how = d.c.connect(d.ctx, d.st, t, h, plainPolicy, key)
 	}
-	if s == nil && how == absent {
+	switch {
+	case s != nil:
+	case how == absent:
 		d.log.Warnf("source %s cannot be used: %s", d.st.source, bad.Text)
 		d.over, d.absent = true, true
-		return
-	}
-	if s == nil {
-		reached := how != unreached
-		if d.stopping() {
-			d.aborted = true
-			return
-		}
+	case d.stopping():
+		d.aborted = true
+	case how == unreached:
 		d.at = attempt{}
-		if reached {
-			d.at = attempt{relay: t.relay()}
-		} else {
-			d.log.Infof("%s", bad.Text)
-		}
-		d.failQuiet(bad, true, !reached)
-		return
+		d.log.Infof("%s", bad.Text)
+		d.failQuiet(bad, true, true)
+	default:
+		d.at = attempt{relay: t.relay()}
+		d.fail(bad, true)
 	}
-	d.use(s)
+	return s
 }
 
 // plainPolicy is for one more try where TLS does not work.
 var plainPolicy = &policy{key: levelNames[levelNone]}
 
-// mayGoPlain says whether TLS may be done without where it did not work: for a message
-// that was deferred before, and never where a password would be shown.
-func (d *delivery) mayGoPlain(in login) bool {
-	return in == login{} && d.r.Active.Sub(d.r.Arrival) >= d.st.backoff
+// mayGoPlain says whether TLS may be done without where the handshake failed, or the session
+// broke after it. As Postfix: at level may, mail that was deferred before (RFC 7435), and never
+// where a password would be shown.
+func (d *delivery) mayGoPlain(p *policy, key serverKey) bool {
+	return p.level == levelMay && key.login == login{} && d.r.Active.Sub(d.r.Arrival) >= d.st.backoff && !d.stopping()
 }
 
 // hopKey is by what a kept session is found before any name is looked up.
@@ -289,7 +306,7 @@ func (d *delivery) use(s *session) verdict {
 	case usable:
 		d.sessions++
 		d.complete = true
-		d.c.cache.put(d.st, s, d.hopKey(), d.r.Keep)
+		d.c.cache.put(d.st, s, d.hopKey(), d.r.Keep && !s.insecure)
 	case spent:
 		d.sessions++
 		s.close()

@@ -42,6 +42,8 @@ type session struct {
 	raw       socket
 	conn      net.Conn // raw, or TLS over it
 	tls       bool
+	insecure  bool // without TLS, since that did not work: for this delivery only
+	fell      bool // it broke under TLS, before the final dot
 	verified  bool // the server is who it should be
 	listens   bool // it waits for a command, although the session is given up
 	in        *wire.Reader
@@ -78,7 +80,7 @@ type reach uint8
 
 const (
 	unreached   reach = iota
-	noHandshake       // the server was reached, and TLS failed
+	noHandshake       // the server was reached, and TLS failed, or the session broke under it
 	greeted           // it was reached
 	absent            // not tried: the source has no address here
 	through           // nothing failed
@@ -96,13 +98,15 @@ func (c *client) connect(ctx context.Context, st *settings, t target, h hop, p *
 	}
 	s = &session{
 		st: st, raw: conn, conn: conn, in: wire.NewReader(conn, readBuffer), host: t.host, name: t.name(),
-		relay: t.relay(), key: key, best: t.best, live: &c.live,
+		relay: t.relay(), key: key, best: t.best, insecure: p == plainPolicy, live: &c.live,
 	}
 	if !c.live.add(s) {
 		conn.Close()
 		return nil, unreachable(t, context.Canceled), unreached
 	}
-	bad, how = s.enter(t, h, p)
+	if bad, how = s.enter(t, h, p); how == greeted && s.fell {
+		how = noHandshake
+	}
 	if how != through {
 		if bad.Diag != "" || s.listens {
 			s.quit()

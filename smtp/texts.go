@@ -60,11 +60,13 @@ const maxText = 2000
 
 // broken is the status for a session that ended in err.
 func (s *session) broken(at stage, err error) mail.Status {
+	s.fell = s.tls && at < endOfData && !s.pastDot.Load()
 	st := mail.Status{Class: mail.Deferred, DSN: "4.4.2"}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		st.Text = "conversation with " + s.name + " timed out while " + doing[at]
 	case errors.Is(err, wire.ErrReply), errors.Is(err, wire.ErrFlood), errors.Is(err, errStep):
+		s.fell = false
 		st.DSN = "4.5.0"
 		st.Text = "protocol error in reply of " + s.name + " while " + doing[at]
 	default:

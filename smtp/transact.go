@@ -36,7 +36,7 @@ func (d *delivery) transact(s *session) verdict {
 		if s.uses > 1 && t.got == 0 && !s.stopped.Load() {
 			return dead
 		}
-		d.lost(s.broken(t.at, err))
+		d.lost(s, t.at, err)
 		return spent
 	}
 	if v != usable || !t.ready {
@@ -46,10 +46,14 @@ func (d *delivery) transact(s *session) verdict {
 }
 
 // lost is the end of a session in the middle. After the stop it is our own doing.
-func (d *delivery) lost(bad mail.Status) {
+func (d *delivery) lost(s *session, at stage, err error) {
 	if d.stopping() {
 		d.aborted = true
 		return
+	}
+	bad := s.broken(at, err)
+	for i := range d.decided {
+		d.fell = d.fell || s.fell && !d.decided[i] && !d.kept[i]
 	}
 	d.fail(bad, true)
 }
@@ -237,7 +241,7 @@ func (t *transaction) content() verdict {
 	d, s := t.d, t.s
 	if len(s.in.Buffered()) > 0 {
 		// An answer to content that was not sent: it must not be taken for one.
-		d.lost(s.broken(body, errStep))
+		d.lost(s, body, errStep)
 		return spent
 	}
 	switch err := d.sendContent(s); {
@@ -253,7 +257,7 @@ func (t *transaction) content() verdict {
 		d.fail(mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "cannot read the content of the message"}, false)
 		return spent
 	case err != nil:
-		d.lost(s.broken(body, err))
+		d.lost(s, body, err)
 		return spent
 	}
 	if s.st.lmtp {

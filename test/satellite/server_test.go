@@ -2,6 +2,7 @@ package satellite
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -13,10 +14,13 @@ import (
 )
 
 // server is an SMTP server that offers STARTTLS and does not keep to it: what it says to it
-// is start, and then it closes.
+// is start, and then it closes. With conf it does, and ends the session when it hears the verb
+// breaks.
 type server struct {
-	addr  string
-	start string
+	addr   string
+	start  string
+	conf   *tls.Config
+	breaks string
 
 	mu    sync.Mutex
 	heard []string // sessions, as the commands in them
@@ -24,12 +28,17 @@ type server struct {
 
 func newServer(t *testing.T, start string) *server {
 	t.Helper()
+	return listening(t, &server{start: start})
+}
+
+func listening(t *testing.T, s *server) *server {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	s := &server{addr: l.Addr().String(), start: start}
+	s.addr = l.Addr().String()
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -56,10 +65,13 @@ func (s *server) serve(conn net.Conn) {
 		s.mu.Unlock()
 	}()
 	fmt.Fprint(conn, "220 server.test ESMTP\r\n")
-	data := false
+	data, secure := false, false
 	for in := bufio.NewScanner(conn); in.Scan(); {
 		verb, _, _ := strings.Cut(in.Text(), " ")
 		switch {
+		case secure && verb == s.breaks:
+			said = append(said, "TLS:"+verb)
+			return
 		case data:
 			if data = in.Text() != "."; !data {
 				fmt.Fprint(conn, "250 2.0.0 Ok\r\n")
@@ -70,7 +82,12 @@ func (s *server) serve(conn net.Conn) {
 		case verb == "STARTTLS":
 			fmt.Fprint(conn, s.start)
 			said = append(said, verb)
-			return
+			if s.conf == nil {
+				return
+			}
+			conn = tls.Server(conn, s.conf)
+			in, secure = bufio.NewScanner(conn), true
+			continue
 		case verb == "DATA":
 			data = true
 			fmt.Fprint(conn, "354 go\r\n")
@@ -125,4 +142,50 @@ func TestNoHandshake(t *testing.T) {
 	}
 	i.AwaitLog(`warning: host .* sent text behind its reply to STARTTLS$`)
 	i.Await("the session in the clear to end", func() bool { return may.sessions("MAIL") == 1 })
+}
+
+// TestBreaksUnderTLS: at level may, mail waits first where sessions break after their
+// handshake, and then goes in the clear; not when the server may have it already.
+func TestBreaksUnderTLS(t *testing.T) {
+	t.Parallel()
+	cert, key := newAuthority(t, "test CA").issue("server.test")
+	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := &tls.Config{Certificates: []tls.Certificate{pair}}
+	i := instance.New(t, "minimal_backoff_time = 1s", "maximal_backoff_time = 1s", "smtp_tls_security_level = may")
+	servers, routes := map[string]*server{}, ""
+	for _, verb := range []string{"EHLO", "MAIL", "RCPT", "DATA", ".", "encrypted"} {
+		s := &server{start: "220 2.0.0 go\r\n", conf: conf, breaks: verb}
+		name, transport := strings.ToLower(strings.Replace(verb, ".", "dot", 1)), "smtp"
+		if verb == "encrypted" {
+			s.breaks, transport = "MAIL", "encrypt"
+		}
+		servers[name] = listening(t, s)
+		routes += " {" + name + ".test = " + transport + ":" + servers[name].hop() + "}"
+	}
+	i.AddService("encrypt unix - - n - - smtp -o smtp_tls_security_level=encrypt")
+	i.Set("transport_maps = inline:{" + routes + " }")
+	i.Start()
+	for name, s := range servers {
+		o, err := source.Send1(i.Addr, source.New(name, "a@source.test", 1000, "x@"+name+".test"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := string(o.QueueID)
+		i.AwaitLog(id + `: to=<x@` + name + `\.test>, .*dsn=4\.4\.2, status=deferred \(lost connection with 127\.0\.0\.1\[127\.0\.0\.1\] while `)
+		if name == "dot" || name == "encrypted" {
+			i.Await("more attempts for "+name, func() bool { return s.sessions("TLS:") >= 3 })
+			continue
+		}
+		i.AwaitLog(id + `: (lost connection with 127\.0\.0\.1\[127\.0\.0\.1\] while performing the EHLO handshake: trying .* without TLS|the session with .* broke under TLS: trying it without)$`)
+		i.AwaitLog(id + `: to=<x@` + name + `\.test>, .*status=sent \(250 2\.0\.0 Ok\)$`)
+		i.Await("the session in the clear to end", func() bool { return s.sessions("EHLO MAIL RCPT DATA") == 1 })
+	}
+	for _, name := range []string{"dot", "encrypted"} {
+		if s := servers[name]; s.sessions("EHLO MAIL") > s.sessions("STARTTLS EHLO MAIL") {
+			t.Errorf("%s: sent in the clear", name)
+		}
+	}
 }
