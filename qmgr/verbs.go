@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postrider/lib/maillog"
+	"postrider/lib/mutant"
 	"postrider/lib/proto"
 	"postrider/lib/spool"
 )
@@ -180,6 +181,9 @@ func (m *manager) apply(kind proto.VerbKind, ts []spool.Target, done *proto.Done
 // withdraw stops what has not started of a message in memory. It returns for how
 // many recipients a transfer is under way.
 func (m *manager) withdraw(t spool.Target, gone bool) int {
+	if mutant.On(mutant.NoWithdraw) {
+		return 0
+	}
 	msg := m.byRef[t.Ref]
 	if msg == nil {
 		if gone && m.spool.IsOpen(t.Ref) != nil {

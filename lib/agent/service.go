@@ -1,6 +1,10 @@
 package agent
 
-import "slices"
+import (
+	"slices"
+
+	"postrider/lib/mutant"
+)
 
 // service is one line of master.cf: what waits for it and how much of it runs.
 type service struct {
@@ -103,7 +107,9 @@ func (a *Agent) work(s *service, j job) {
 			a.mu.Unlock()
 			return
 		}
-		s.free = append(s.free, in)
+		if !mutant.On(mutant.StrayWorkers) {
+			s.free = append(s.free, in)
+		}
 		a.mu.Unlock()
 		var ok bool
 		if j, ok = <-in; !ok {

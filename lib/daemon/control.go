@@ -15,6 +15,7 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/ipc"
 	"postrider/lib/maillog"
+	"postrider/lib/mutant"
 	"postrider/lib/proto"
 )
 
@@ -182,6 +183,9 @@ func (d *Daemon) grant(m *proto.Grant, fd int) error {
 	return nil
 }
 
+// leaked is for mutant.LeakyReload alone.
+var leaked []*os.File
+
 // goOn makes the round's configuration and descriptors the current ones.
 func (d *Daemon) goOn() error {
 	d.mu.Lock()
@@ -212,6 +216,9 @@ func (d *Daemon) goOn() error {
 	for path, f := range d.staged.files {
 		// The old file closes itself when its last reader is done and collected.
 		replaced = replaced || d.grants.files[path] != nil
+		if mutant.On(mutant.LeakyReload) {
+			leaked = append(leaked, d.grants.files[path])
+		}
 		d.grants.files[path] = f
 	}
 	d.staged.init()

@@ -72,9 +72,17 @@ const (
 	ForgetShut Fault = "forget-shut"
 	// IgnoredWrite: a write to the journal that failed counts as done (S1).
 	IgnoredWrite Fault = "ignored-write"
+	// NoWithdraw: what has not started of a message that an operator deletes or holds
+	// starts all the same (S8).
+	NoWithdraw Fault = "no-withdraw"
+	// StrayWorkers: an agent begins each delivery in a new goroutine and ends none.
+	StrayWorkers Fault = "stray-workers"
+	// LeakyReload: what a reload replaces stays open.
+	LeakyReload Fault = "leaky-reload"
 )
 
 // All are the faults there are.
 var All = []Fault{JournalUnsynced, EarlyReply, NoSeal, EarlyMark, EarlyFree, TwoStates, LogUnsynced,
 	FirstGroupDue, TornIsDamage, GoodIsDurable, TailUnsynced, ClockFollows, NotNoted, EndlessFlush, MaildropUnsynced,
-	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst, SharedSuspect, EarlyStart, ForgetShut, OldIsNew, IgnoredWrite}
+	Unreserved, Unchecked, LostNamesTried, NoSearch, SlowSearch, CopyOnWrite, LockStays, HeadFirst, SharedSuspect, EarlyStart, ForgetShut, OldIsNew, IgnoredWrite,
+	NoWithdraw, StrayWorkers, LeakyReload}

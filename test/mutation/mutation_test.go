@@ -20,12 +20,12 @@ import (
 // guards are the tests that must notice each fault, as "package Test".
 var guards = map[mutant.Fault][]string{
 	mutant.JournalUnsynced: {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall"},
-	mutant.EarlyReply:      {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall", block + " TestPowerCut"},
+	mutant.EarlyReply:      {"lib/journal TestPowerFailsAtEachCall", "test/powercut TestEachCall", "test/block TestPowerCut"},
 	mutant.NoSeal:          {"lib/journal TestFailedFileIsLeftAlone", "test/powercut TestRefused", "test/powercut TestEachFault"},
-	mutant.EarlyMark:       {"qmgr TestMarkFollowsDelivery", programs + " TestSMTP", calls + " TestKilledAtEachCall"},
+	mutant.EarlyMark:       {"qmgr TestMarkFollowsDelivery", "test/kill TestSMTP", "test/calls TestKilledAtEachCall"},
 	mutant.EarlyFree:       {"lib/spool TestFreeAfterFinishIsDurable", "test/powercut TestHistories"},
-	mutant.TwoStates:       {"lib/spool TestHold", "test/powercut TestHistories"},
-	mutant.LogUnsynced:     {"lib/spool TestDeleteIsFinal", "test/powercut TestHistories", block + " TestVerbs"},
+	mutant.TwoStates:       {"lib/spool TestHold", "lib/spool TestModel", "test/powercut TestHistories"},
+	mutant.LogUnsynced:     {"lib/spool TestDeleteIsFinal", "test/powercut TestHistories", "test/block TestVerbs"},
 
 	mutant.FirstGroupDue:    {"lib/spool TestTwoGroups"},
 	mutant.TornIsDamage:     {"lib/slot TestTornBatch", "test/powercut TestEachCall"},
@@ -41,13 +41,16 @@ var guards = map[mutant.Fault][]string{
 	mutant.NoSearch:         {"lib/spool TestEveryBlockLost", "lib/spool TestDamageIsMetOnce"},
 	mutant.SlowSearch:       {"lib/slot TestLinear"},
 	mutant.CopyOnWrite:      {"lib/disk TestNoCOW"},
-	mutant.LockStays:        {programs + " TestMaster"},
+	mutant.LockStays:        {"test/kill TestMaster"},
 	mutant.HeadFirst:        {"lib/spool TestTwoLogsFailThenAKill"},
 	mutant.SharedSuspect:    {"qmgr TestSuspect"},
 	mutant.EarlyStart:       {"qmgr TestDrainBefore"},
-	mutant.OldIsNew:         {"lib/spool TestRestored"},
+	mutant.OldIsNew:         {"lib/spool TestRestored", "test/machine TestRestored"},
 	mutant.ForgetShut:       {"lib/spool TestOldFileDoesNotOpen", "test/powercut TestEachFault"},
-	mutant.IgnoredWrite:     {"test/powercut TestEachFault", calls + " TestEachCallFails"},
+	mutant.IgnoredWrite:     {"test/powercut TestEachFault", "test/calls TestEachCallFails"},
+	mutant.NoWithdraw:       {"test/verbs TestVerbs"},
+	mutant.StrayWorkers:     {"test/soak TestSoak"},
+	mutant.LeakyReload:      {"test/recovery TestReloads"},
 }
 
 // only are the sites (test/calls) at which a fault is to be met, so that it is met soon.
@@ -56,15 +59,13 @@ var only = map[mutant.Fault]string{
 	mutant.IgnoredWrite: "cleanup write incoming",
 }
 
-// programs is the package whose tests run the programs themselves, built anew for a
-// fault. That they pass without one is shown when it is tested itself.
-const programs = "test/kill"
-
-// block and calls are others, which root alone can run.
-const (
-	block = "test/block"
-	calls = "test/calls"
-)
+// programs are the packages whose tests run the programs themselves, built anew for a
+// fault. That they pass without one is shown when they are tested themselves. Of root, those
+// that only root can run.
+var programs = map[string]struct{ root bool }{
+	"test/kill": {}, "test/verbs": {}, "test/recovery": {}, "test/soak": {},
+	"test/machine": {root: true}, "test/block": {root: true}, "test/calls": {root: true},
+}
 
 func TestMutants(t *testing.T) {
 	tests := map[string]string{} // the regular expression for each package's tests
@@ -81,7 +82,7 @@ func TestMutants(t *testing.T) {
 	}
 	binaries := build(t, tests)
 	for dir, names := range tests {
-		if dir == programs || dir == block || dir == calls {
+		if _, ok := programs[dir]; ok {
 			continue
 		}
 		t.Run("none/"+dir, func(t *testing.T) {
@@ -99,12 +100,12 @@ func TestMutants(t *testing.T) {
 	}
 	for _, f := range mutant.All {
 		for _, g := range guards[f] {
-			if (strings.HasPrefix(g, block) || strings.HasPrefix(g, calls)) && os.Geteuid() != 0 {
+			dir, name, _ := strings.Cut(g, " ")
+			if programs[dir].root && os.Geteuid() != 0 {
 				continue
 			}
 			t.Run(string(f)+"/"+g, func(t *testing.T) {
 				t.Parallel()
-				dir, name, _ := strings.Cut(g, " ")
 				out, err := run(binaries, dir, name, f)
 				var exit *exec.ExitError
 				if err == nil || !errors.As(err, &exit) || !strings.Contains(out, "--- FAIL: "+name+" ") {
@@ -150,6 +151,7 @@ func run(binaries, dir, names string, f mutant.Fault) (string, error) {
 	c := exec.Command(filepath.Join(binaries, path.Base(dir)+".test"), "-test.run=^("+names+")$", "-test.short", "-test.v")
 	c.Dir = filepath.Join("..", "..", filepath.FromSlash(dir))
 	c.Env = append(os.Environ(), "POSTRIDER_MUTANT="+string(f), "POSTRIDER_CALLS_ONLY="+only[f], "POSTRIDER_CALLS_LIMIT=60",
+		"POSTRIDER_MODEL_STEPS=", "POSTRIDER_RELOADS=", // no campaigns: a fault shows soon
 		"POSTRIDER_PROGRAMS=", "POSTRIDER_TAGS=mutant", "POSTRIDER_BUILD=-ldflags=-X=postrider/lib/mutant.linked="+string(f))
 	out, err := c.CombinedOutput()
 	return string(out), err

@@ -85,19 +85,33 @@ func (u *usage) look() {
 	}
 }
 
-// What may come and go at rest: a spare file, a timer's goroutine, an idle connection
-// for each delivery at once, memory that is cached. An agent keeps a goroutine for each
+// What may come and go at rest: a spare file, a timer's goroutine, an idle session for
+// each delivery at once with each of the three far ends, memory that is cached. An agent keeps a goroutine for each
 // delivery that was ever under way at once (lib/agent), and the runtime keeps the thread
 // of each helper that was waited for at once: both know of world.InHand at most, which a
 // crowded moment may reach for the first time in any round.
 const (
-	someDescriptors = world.InHand + 4
+	someDescriptors = 3*world.InHand + 4
 	someGoroutines  = world.InHand + 4
 	someThreads     = world.InHand + 4
 	someFiles       = 8
 	someHeap        = 3 << 20
 	someResident    = 12 << 20
 )
+
+// mostGoroutines is what no process has at rest: a worker for each delivery that may be
+// under way at once, and twice as many for all else.
+const mostGoroutines = 3 * world.InHand
+
+// crowded says which processes have more.
+func (r rest) crowded() (found []string) {
+	for _, d := range slices.Sorted(maps.Keys(r.processes)) {
+		if u := r.processes[d]; u.goroutines > mostGoroutines {
+			found = append(found, fmt.Sprintf("%s has more than %d goroutines: %v", d, mostGoroutines, u))
+		}
+	}
+	return found
+}
 
 // growth says what a later moment has more than an earlier one, beyond what comes and
 // goes. Processes that are not the same are not compared.
