@@ -140,7 +140,7 @@ installed = $(filter $(COMMANDS),$(PROGRAMS))
 install: $(if $(HAVEGO),all man)
 	install -d $(sbindir) $(bindir) $(libexecdir) $(confdir) $(etcdir) $(libdir)/systemd/system $(libdir)/sysusers.d $(sharedir)/postrider
 	install -m 755 bin/master $(sbindir)/postrider
-	for p in master $(DAEMONS); do ln -sf $(PREFIX)/sbin/postrider $(libexecdir)/$$p || exit 1; done
+	for p in master $(DAEMONS); do ln -sf ../../sbin/postrider $(libexecdir)/$$p || exit 1; done
 	for p in $(installed); do install -m 755 bin/$$p $(sbindir)/$$p || exit 1; done
 	install -m 755 bin/proxymap $(libexecdir)/proxymap
 	ln -sf postmap $(sbindir)/postalias
@@ -177,6 +177,11 @@ deb:
 	gzip -9n build/deb/usr/share/man/man*/*
 	install -d build/deb/usr/share/doc/postrider
 	install -m 644 README.md CHANGELOG.md build/deb/usr/share/doc/postrider/
+	install -d build/deb/usr/share/doc/postrider/doc build/deb/usr/share/lintian/overrides
+	install -m 644 $(filter-out doc/status.md,$(wildcard doc/*.md)) build/deb/usr/share/doc/postrider/doc/
+	conf/debian/copyright >build/deb/usr/share/doc/postrider/copyright
+	sed "s/@VERSION@/$(VERSION)/; s/@DATE@/$$(date -Rud @$(SOURCE_DATE_EPOCH))/" conf/debian/changelog | gzip -9n >build/deb/usr/share/doc/postrider/changelog.gz
+	install -m 644 conf/debian/lintian-overrides build/deb/usr/share/lintian/overrides/postrider
 	sed 's/@VERSION@/$(VERSION)/; s/@ARCH@/$(ARCH)/; '"s/@SIZE@/$$(du -sk build/deb | cut -f1)/" conf/debian/control >build/deb/DEBIAN/control
 	install -m 644 conf/debian/conffiles build/deb/DEBIAN/conffiles
 	for f in postinst prerm postrm; do \
