@@ -2,10 +2,12 @@ package postsuper
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
 
 	"postrider/lib/config"
 	"postrider/lib/extract"
+	"postrider/lib/progress"
 	"postrider/lib/sysexits"
 )
 
@@ -16,12 +18,14 @@ const exIncomplete = 1
 // extract is -x: every unfinished message goes into the new folder o.Extract, from
 // the named spool or that of the configuration. It stays root, if it is: it must
 // read files of several owners and writes nothing but the folder.
-func (o *options) extract(say func(string, ...any)) (int, error) {
+func (o *options) extract(stderr io.Writer, say func(string, ...any)) (int, error) {
 	dir, code, err := o.spool()
 	if err != nil {
 		return code, err
 	}
-	r, err := extract.Run(dir, o.Extract, func(line string) { say("warning: %s", line) })
+	wait := progress.Start(stderr, "postsuper: extracting")
+	r, err := extract.Run(dir, o.Extract, wait.Add, func(line string) { wait.Above(func() { say("warning: %s", line) }) })
+	wait.Stop()
 	if err != nil {
 		return sysexits.Unavailable, err
 	}
@@ -37,7 +41,7 @@ func (o *options) extract(say func(string, ...any)) (int, error) {
 }
 
 // check is -s: it reads every file of the spool and says what is wrong.
-func (o *options) check(say func(string, ...any)) (int, error) {
+func (o *options) check(stderr io.Writer, say func(string, ...any)) (int, error) {
 	queues := o.Queues
 	if o.verbs() {
 		o.Queues = nil // they are for the verbs
@@ -47,7 +51,9 @@ func (o *options) check(say func(string, ...any)) (int, error) {
 	if err != nil {
 		return code, err
 	}
+	wait := progress.Start(stderr, "postsuper: reading the queue")
 	found, err := extract.Check(dir)
+	wait.Stop()
 	if err != nil {
 		return sysexits.Unavailable, err
 	}

@@ -82,14 +82,14 @@ func run(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 		return 0
 	}
 	if o.Extract != "" {
-		code, err := o.extract(say)
+		code, err := o.extract(stderr, say)
 		if err != nil {
 			return fatal(code, "%v", err)
 		}
 		return code
 	}
 	if o.Structure || o.Names {
-		code, err := o.check(say)
+		code, err := o.check(stderr, say)
 		if err != nil {
 			return fatal(code, "%v", err)
 		}

@@ -34,10 +34,10 @@ type Result struct {
 }
 
 // Run writes the unfinished messages of the spool in folder from into folder to,
-// which it makes. It calls report with a line for each part that it could not
-// use, and goes on. What it wrote is durable when the error is nil; an error is
+// which it makes. It calls wrote for each message, and report with a line for each part
+// that it could not use, and goes on. What it wrote is durable when the error is nil; an error is
 // about to, or the kind of spool.ErrVersion, or says that from is no spool.
-func Run(from, to string, report func(line string)) (Result, error) {
+func Run(from, to string, wrote func(), report func(line string)) (Result, error) {
 	var r Result
 	if _, err := os.Stat(filepath.Join(from, "incoming")); err != nil {
 		return r, fmt.Errorf("%s is no spool: %w", from, err)
@@ -45,7 +45,7 @@ func Run(from, to string, report func(line string)) (Result, error) {
 	if err := os.Mkdir(to, 0o700); err != nil {
 		return r, err
 	}
-	w := &writer{dir: to, spool: disk.OS(from), drops: make(map[string]string), result: &r, report: report}
+	w := &writer{dir: to, spool: disk.OS(from), drops: make(map[string]string), result: &r, wrote: wrote, report: report}
 	// maildrop/ first: what cleanup takes from there meanwhile is then found twice
 	// rather than never, and the copy goes.
 	err := w.maildrop()
@@ -72,6 +72,7 @@ type writer struct {
 	spool  disk.FS
 	drops  map[string]string // names in maildrop/ to names of what was written
 	result *Result
+	wrote  func()
 	report func(string)
 	err    error // of writing what is damaged
 }
@@ -137,6 +138,7 @@ func (w *writer) write(id string, body func(io.Writer) error, head func(*envelop
 		return "", errors.Join(err, os.Remove(path+".eml"))
 	default:
 		w.result.Messages++
+		w.wrote()
 	}
 	var e envelope
 	head(&e)

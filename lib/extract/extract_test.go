@@ -148,7 +148,7 @@ func (x *fixture) run(t *testing.T) (out string, r Result, lines []string) {
 	t.Helper()
 	out = filepath.Join(t.TempDir(), "out")
 	before := x.state(t)
-	r, err := Run(x.dir, out, func(l string) { lines = append(lines, l) })
+	r, err := Run(x.dir, out, func() {}, func(l string) { lines = append(lines, l) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,14 +272,14 @@ func TestForeign(t *testing.T) {
 // What is no spool, of another version, or would overwrite something is refused.
 func TestRefused(t *testing.T) {
 	x := newFixture(t)
-	if _, err := Run(t.TempDir(), filepath.Join(t.TempDir(), "out"), nil); err == nil {
+	if _, err := Run(t.TempDir(), filepath.Join(t.TempDir(), "out"), func() {}, nil); err == nil {
 		t.Error("an empty folder is taken for a spool")
 	}
-	if _, err := Run(x.dir, t.TempDir(), nil); err == nil {
+	if _, err := Run(x.dir, t.TempDir(), func() {}, nil); err == nil {
 		t.Error("a folder that was there was written to")
 	}
 	os.WriteFile(filepath.Join(x.dir, "version"), []byte("postrider spool 2\n"), 0o600)
-	if _, err := Run(x.dir, filepath.Join(t.TempDir(), "out"), nil); err == nil {
+	if _, err := Run(x.dir, filepath.Join(t.TempDir(), "out"), func() {}, nil); err == nil {
 		t.Error("another version was read")
 	}
 }

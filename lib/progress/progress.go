@@ -21,9 +21,13 @@ var Delay = time.Second
 // Line is the line of one operation. A nil Line shows nothing.
 type Line struct {
 	n    atomic.Uint64
+	w    io.Writer
 	once sync.Once
 	stop chan struct{}
 	done chan struct{}
+
+	mu    sync.Mutex
+	shown bool
 }
 
 // Start shows, where w is a terminal, what is done, how many things were counted, and how
@@ -32,17 +36,15 @@ func Start(w io.Writer, what string) *Line {
 	if !Terminal(w) {
 		return nil
 	}
-	l := &Line{stop: make(chan struct{}), done: make(chan struct{})}
+	l := &Line{w: w, stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
 		begin, tick := time.Now(), time.NewTicker(Delay)
 		defer tick.Stop()
-		for shown := false; ; shown = true {
+		for {
 			select {
 			case <-l.stop:
-				if shown {
-					io.WriteString(w, "\r\x1b[K")
-				}
+				l.Above(func() {})
 				return
 			case <-tick.C:
 			}
@@ -50,7 +52,10 @@ func Start(w io.Writer, what string) *Line {
 			if n := l.n.Load(); n > 0 {
 				count = fmt.Sprintf(" %d,", n)
 			}
+			l.mu.Lock()
 			fmt.Fprintf(w, "\r\x1b[K%s:%s %d s", what, count, int(time.Since(begin).Seconds()))
+			l.shown = true
+			l.mu.Unlock()
 		}
 	}()
 	return l
@@ -61,6 +66,21 @@ func (l *Line) Add() {
 	if l != nil {
 		l.n.Add(1)
 	}
+}
+
+// Above takes the line away for as long as f writes to the same terminal.
+func (l *Line) Above(f func()) {
+	if l == nil {
+		f()
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shown {
+		io.WriteString(l.w, "\r\x1b[K")
+		l.shown = false
+	}
+	f()
 }
 
 // Stop takes the line away. It may be called again.

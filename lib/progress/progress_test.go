@@ -46,6 +46,8 @@ func TestLine(t *testing.T) {
 	var seen strings.Builder
 	buf := make([]byte, 4096)
 	until := func(text string) {
+		t.Helper()
+		seen.Reset()
 		for !strings.Contains(seen.String(), text) {
 			n, err := screen.Read(buf)
 			if err != nil {
@@ -54,6 +56,9 @@ func TestLine(t *testing.T) {
 			seen.Write(buf[:n])
 		}
 	}
+	until("postsuper: deleting: 2, 0 s")
+	l.Above(func() { fmt.Fprint(terminal, "warning") })
+	until("\r\x1b[Kwarning")
 	until("postsuper: deleting: 2, 0 s")
 	l.Stop()
 	l.Stop()

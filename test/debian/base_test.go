@@ -12,7 +12,7 @@ import (
 )
 
 // extra are packages that the tests install in the root, where there is no network.
-var extra = []string{"bsd-mailx", "postfix"}
+var extra = []string{"bsd-mailx", "postfix", "systemd-sysv"}
 
 // source is a Debian mirror, as this machine uses it.
 type source struct{ mirror, suite string }
@@ -38,7 +38,7 @@ func base(t *testing.T, cache string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tar := filepath.Join(cache, "debian-"+s.suite+"-3.tar")
+	tar := filepath.Join(cache, "debian-"+s.suite+"-4.tar")
 	if _, err := os.Stat(tar); err == nil {
 		return tar
 	} else if !errors.Is(err, fs.ErrNotExist) {

@@ -33,14 +33,14 @@ func deb(t *testing.T) string {
 }
 
 // fresh starts a machine with the package beside it.
-func fresh(t *testing.T) *machine {
+func fresh(t *testing.T, systemd bool) *machine {
 	t.Helper()
 	top := deb(t)
 	const cache = "/var/cache/postrider-test" // which a fresh clone finds again
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m := start(t, base(t, cache))
+	m := start(t, base(t, cache), systemd)
 	text, err := os.ReadFile(filepath.Join(top, "build", "postrider.deb"))
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ const install = "apt-get install -y --no-install-recommends /postrider.deb bsd-m
 // A fresh Debian machine gets the package, and its programs have mail; purged, it
 // leaves only mail.
 func TestFresh(t *testing.T) {
-	m := fresh(t)
+	m := fresh(t, false)
 	before := m.files()
 	m.run(install)
 
@@ -78,37 +78,8 @@ func TestFresh(t *testing.T) {
 	}
 	m.run("postrider start && postrider status")
 
-	t.Run("root", func(t *testing.T) {
-		m.run("echo 'to root' | mail -s 'from mailx' root")
-		m.received("root", "Subject: from mailx")
-		m.as("joe", "printf 'Subject: by a program\n\nhello\n' | /usr/lib/sendmail ann")
-		m.received("ann", "Subject: by a program")
-		if from := m.mail("ann"); !strings.Contains(from, "From: joe@fresh.example.com") && !strings.Contains(from, "<joe@fresh.example.com>") {
-			t.Errorf("no sender:\n%s", from)
-		}
-		for _, user := range []string{"root", "ann"} { // where mail(1), mutt and others look, and may lock it
-			if got := strings.TrimSpace(m.run("stat -c '%a %U %G' /var/mail/" + user)); got != "600 "+user+" mail" {
-				t.Errorf("/var/mail/%s: %s", user, got)
-			}
-		}
-		if out := m.as("ann", "printf 'h\\nx\\n' | mail"); !strings.Contains(out, "by a program") {
-			t.Errorf("mail:\n%s", out)
-		}
-		m.run("echo x | mail -s 'to the postmaster' postmaster")
-		m.received("root", "Subject: to the postmaster")
-	})
-
-	// A job that fails: @reboot is when cron starts.
-	t.Run("cron", func(t *testing.T) {
-		m.run("echo '@reboot echo the backup failed; exit 3' | crontab -u joe -")
-		m.write("/etc/cron.d/system", "MAILTO=root\n@reboot root ls /nonexistent\n", 0o644)
-		m.run("cron")
-		m.received("joe", "the backup failed")
-		m.received("root", "/nonexistent")
-		if !strings.Contains(m.mail("joe"), "Subject: Cron <joe@fresh>") {
-			t.Errorf("cron's mail:\n%s", m.mail("joe"))
-		}
-	})
+	t.Run("root", func(t *testing.T) { programs(t, m) })
+	t.Run("cron", func(t *testing.T) { cron(t, m, "cron") })
 
 	// No network: mail for others waits.
 	t.Run("queue", func(t *testing.T) {
@@ -124,6 +95,8 @@ func TestFresh(t *testing.T) {
 
 	t.Run("users", func(t *testing.T) { users(t, m) })
 	t.Run("smtp", func(t *testing.T) { smtp(t, m) })
+
+	t.Run("upgrade", func(t *testing.T) { upgrade(t, m) })
 
 	t.Run("restart", func(t *testing.T) {
 		m.run("postrider stop")
@@ -204,7 +177,7 @@ func (m *machine) files() []string {
 // dpkg keep, and backups of /etc/passwd.
 func expected(name string) bool {
 	for _, prefix := range []string{"/var/mail/", "/root/Maildir", "/home/", "/var/log/", "/var/cache/", "/var/lib/dpkg/", "/var/lib/apt/", "/var/lib/systemd/",
-		"/etc/cron.d/system", "/etc/aliases" /* changed since */, "/usr/local/bin/note", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-", "/etc/alternatives/", "/etc/mail.rc", "/var/spool/cron"} {
+		"/etc/cron.d/system", "/etc/aliases" /* changed since */, "/usr/local/bin/", "/var/note", "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-", "/etc/alternatives/", "/etc/mail.rc", "/var/spool/cron"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
@@ -249,7 +222,7 @@ func TestUninstall(t *testing.T) {
 // A machine that runs Debian's Postfix: apt replaces it by the package, which takes over
 // mail; Postfix's main.cf and master.cf are read as they are.
 func TestReplacesPostfix(t *testing.T) {
-	m := fresh(t)
+	m := fresh(t, false)
 	m.run("echo postfix postfix/main_mailer_type select Local only | debconf-set-selections; apt-get install -y --no-install-recommends postfix")
 	m.run("test -e /etc/postfix/main.cf")
 	out := m.run(install)

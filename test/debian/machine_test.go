@@ -57,12 +57,21 @@ func boot(root string) error {
 		}
 		os.Chmod(root, 0o755)
 	}
+	cgroup := os.Getenv("DEBIAN_TEST_CGROUP")
+	if cgroup != "" {
+		if err := ownCgroup(root+"/sys/fs/cgroup", cgroup); err != nil {
+			return err
+		}
+	}
 	if err := unix.Chroot(root); err != nil {
 		return err
 	}
 	os.Chdir("/")
 	if err := loopback(); err != nil {
 		return err
+	}
+	if cgroup != "" {
+		return systemd()
 	}
 	os.Remove("/dev/log")
 	log, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: "/dev/log", Net: "unixgram"})
@@ -112,10 +121,23 @@ type machine struct {
 	t    *testing.T
 	root string // as it is seen from out here
 	pid  int    // of its first process, out here
+
+	systemd bool // which has the log, then
 }
 
-// start unpacks a fresh root and starts it.
-func start(t *testing.T, tar string) *machine {
+// log is the system's log so far.
+func (m *machine) log() string {
+	if m.systemd {
+		out, _ := m.try("journalctl --no-pager -q -o short")
+		return out
+	}
+	text, _ := os.ReadFile(m.path("/var/log/syslog"))
+	return string(text)
+}
+
+// start unpacks a fresh root and starts it, with systemd as its first process or with the
+// test.
+func start(t *testing.T, tar string, systemd bool) *machine {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
 	if err := os.Mkdir(root, 0o755); err != nil {
@@ -123,6 +145,11 @@ func start(t *testing.T, tar string) *machine {
 	}
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = []string{"DEBIAN_TEST_ROOT=" + root, "DEBIAN_TEST_TAR=" + tar, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	if systemd {
+		cgroup := fmt.Sprintf("postrider-debian-%d-%d", os.Getpid(), time.Now().UnixNano())
+		cmd.Env = append(cmd.Env, "DEBIAN_TEST_CGROUP="+cgroup)
+		t.Cleanup(func() { removeCgroup(t, cgroup) })
+	}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL,
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC}
@@ -140,13 +167,19 @@ func start(t *testing.T, tar string) *machine {
 	if n, err := out.Read(make([]byte, 3)); n != 3 {
 		t.Fatalf("the machine does not start: %v", err)
 	}
-	m := &machine{t: t, root: fmt.Sprintf("/proc/%d/root", cmd.Process.Pid), pid: cmd.Process.Pid}
+	m := &machine{t: t, root: fmt.Sprintf("/proc/%d/root", cmd.Process.Pid), pid: cmd.Process.Pid, systemd: systemd}
 	t.Cleanup(func() {
 		if t.Failed() {
-			log, _ := os.ReadFile(m.path("/var/log/syslog"))
-			t.Logf("syslog:\n%s", log[max(0, len(log)-8000):])
+			log := m.log()
+			t.Logf("the log:\n%s", log[max(0, len(log)-8000):])
 		}
 	})
+	if systemd {
+		m.await("systemd", func() bool {
+			out, _ := m.try("systemctl is-system-running")
+			return out == "running\n" || out == "degraded\n"
+		})
+	}
 	return m
 }
 
