@@ -245,6 +245,18 @@ func Stuff(content []byte) []byte {
 // returns nil. A session that is lost or refused is dialled again, after a moment. It
 // returns how many messages were acknowledged.
 func Load(ctx context.Context, addr string, sessions int, l *ledger.Ledger, next func() *Message) int {
+	return LoadBy(ctx, func() (Sender, error) { return Dial(addr) }, sessions, l, next)
+}
+
+// Sender is a session of some client, such as a Session.
+type Sender interface {
+	Send(*Message, *ledger.Ledger) (Outcome, error)
+	Close() error
+	Abort()
+}
+
+// LoadBy is Load with sessions that dial makes.
+func LoadBy(ctx context.Context, dial func() (Sender, error), sessions int, l *ledger.Ledger, next func() *Message) int {
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex
@@ -252,7 +264,7 @@ func Load(ctx context.Context, addr string, sessions int, l *ledger.Ledger, next
 	)
 	for range sessions {
 		wg.Go(func() {
-			var s *Session
+			var s Sender
 			defer func() {
 				if s != nil {
 					s.Close()
@@ -261,7 +273,8 @@ func Load(ctx context.Context, addr string, sessions int, l *ledger.Ledger, next
 			for ctx.Err() == nil {
 				if s == nil {
 					var err error
-					if s, err = Dial(addr); err != nil {
+					if s, err = dial(); err != nil {
+						s = nil
 						wait(ctx, 20*time.Millisecond)
 						continue
 					}

@@ -8,6 +8,7 @@
 // for what is still under way, looks into the queue for the rest, and judges:
 //
 //	main.go   options, and the order of things
+//	client.go the session of the source: go-smtp's client, TLS, login
 //	run.go    the source, the sink, the wait
 //	queue.go  what postqueue and postcat say is in the queue
 //	report.go the page at the end
@@ -38,6 +39,9 @@ type options struct {
 	Recipients int           `short:"r" default:"1" help:"Recipients of each message (1)."`
 	Length     int           `short:"l" default:"4000" help:"Bytes of each message, about (4000)."`
 	Rate       float64       `placeholder:"N" help:"At most this many messages a second."`
+	TLS        string        `name:"tls" enum:"none,starttls,smtps" default:"none" help:"none, starttls or smtps (none)."`
+	Insecure   bool          `help:"Take any certificate."`
+	Login      string        `placeholder:"FILE" help:"Log in with the line user:password of this file."`
 	Domain     string        `default:"ledger.test" help:"Domain of senders and recipients (ledger.test)."`
 	Listen     string        `default:"127.0.0.1:2527" help:"Where to receive the mail again (127.0.0.1:2527)."`
 	Config     string        `short:"c" placeholder:"DIR" help:"Configuration directory for postqueue and postcat."`
@@ -79,11 +83,17 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return fatal(sysexits.Usage, "--listen: %v", err)
 	}
+	if _, _, err := net.SplitHostPort(o.Server); err != nil {
+		return fatal(sysexits.Usage, "%v", err)
+	}
 	t, err := newTrial(&o, stderr)
 	if err != nil {
 		return fatal(sysexits.OSErr, "%v", err)
 	}
 	defer t.sink.Close()
+	if t.dial, err = dialer(&o, t.refused); err != nil {
+		return fatal(sysexits.Usage, "--login: %v", err)
+	}
 	fmt.Fprintf(stdout, `The system at %s must let this machine relay and must bring mail for %s here. In main.cf:
 
     transport_maps = inline:{ {%s=smtp:[%s]:%s} }
@@ -95,6 +105,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		if n, err := stdin.Read(make([]byte, 1)); n == 0 {
 			return fatal(sysexits.Usage, "nobody pressed RETURN (%v); -y does not wait for it", err)
 		}
+	}
+	if err := t.knock(); err != nil {
+		return fatal(sysexits.Unavailable, "%s: %v", o.Server, err)
 	}
 	t.send(ctx)
 	t.wait(ctx)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,9 +23,11 @@ type trial struct {
 	name    string // of this run: the begin of each message's id
 	ledger  ledger.Ledger
 	sink    *sink.Sink
+	dial    func() (source.Sender, error)
 	begun   time.Time
 	sent    atomic.Int64
 	foreign atomic.Int64 // messages of other runs that came
+	warned  sync.Once
 }
 
 // newTrial opens the sink.
@@ -73,7 +76,7 @@ func (t *trial) send(ctx context.Context) {
 	begun := time.Now()
 	stop := t.progress(ctx)
 	defer stop()
-	source.Load(ctx, t.o.Server, t.o.Sessions, &t.ledger, func() *source.Message {
+	source.LoadBy(ctx, t.dial, t.o.Sessions, &t.ledger, func() *source.Message {
 		n := t.sent.Add(1)
 		if n > int64(t.o.Messages) {
 			t.sent.Add(-1)
@@ -93,6 +96,23 @@ func (t *trial) send(ctx context.Context) {
 		}
 		return source.New(id, t.sender(), t.o.Length, to...)
 	})
+}
+
+// refused says the first reply of class 4 or 5, as what is wrong may be the same for all.
+func (t *trial) refused(err error) {
+	t.warned.Do(func() { fmt.Fprintf(t.stderr, "smtp-ledger: warning: %s: %v\n", t.o.Server, err) })
+}
+
+// knock opens a session and closes it. An error is one that every session will meet.
+func (t *trial) knock() error {
+	s, err := t.dial()
+	if err == nil {
+		s.Close()
+	}
+	if hopeless(err) {
+		return err
+	}
+	return nil
 }
 
 // progress says every ten seconds how far things are.
