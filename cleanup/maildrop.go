@@ -387,6 +387,9 @@ func (s *service) submitted(sub *maildrop.Submission, uid uint32, replaces mail.
 		Client: mail.Client{UID: uid}, Body: sub.Body, EnvID: sub.EnvID, Ret: sub.Ret, Trace: sub.Trace,
 		Replaces: replaces,
 	}
+	if replaces.ID == "" {
+		env.Filter = set.filter
+	}
 	if env.Arrival.IsZero() || env.Arrival.After(now) {
 		env.Arrival = now
 	}

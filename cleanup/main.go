@@ -126,8 +126,11 @@ func (s *service) configure(cfg *config.Config, open table.Opener) {
 		rewrite:     r.Rewrite,
 		remote:      remote,
 		mapper:      mapper,
+		checks:      newChecks(cfg, open, s.log.Warnf),
+		filter:      cfg.String("content_filter"),
 		capture:     wanted,
 		submitters:  cfg.List("authorized_submit_users"),
+		double:      mail.Address(cfg.String("double_bounce_sender") + "@" + cfg.String("myhostname")),
 		owner:       cfg.String("mail_owner"),
 	})
 }

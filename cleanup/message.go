@@ -35,7 +35,11 @@ type message struct {
 	list     header.List // scratch
 	edits    []edit      // of the header, in their order; not made yet
 	dropping bool        // in the rest of a field that goes
-	body     bool        // the header has ended
+	parts    *parts      // looks at the body; nil: nobody does
+	passed   bool        // nothing more is looked at
+	kind     string      // the Content-Type, for parts
+	bcc      []mail.Recipient
+	body     bool // the header has ended
 	buf      []byte
 	scanned  int // bytes of buf known to be header
 	held     int // bytes of buf counted in service.buffered
@@ -82,6 +86,10 @@ func (m *message) release() {
 
 // abort gives the message up.
 func (m *message) abort() {
+	if m.body && m.env.Origin == mail.FromSMTP { // as in Postfix, which logs it where the header ends
+		m.env.MessageID = m.sum.MessageID
+		m.identify()
+	}
 	if m.large != nil {
 		m.large.Abort()
 	}
@@ -99,6 +107,11 @@ func (m *message) refuse(r *refusal) {
 func (m *message) write(p []byte) {
 	if m.err != nil {
 		return
+	}
+	if m.body && m.parts != nil {
+		if p = m.parts.write(p); m.err != nil {
+			return
+		}
 	}
 	if m.body && m.large != nil {
 		m.toFile(p)
@@ -135,13 +148,17 @@ func (m *message) scan(eof bool) {
 			}
 			m.field(f)
 			if limit := m.set.hopLimit; limit > 0 && m.sum.Received >= limit {
-				m.refuse(&refusal{554, "5.4.0", "Error: too many hops"})
+				m.refuse(&refusal{code: 554, dsn: "5.4.0", text: "Error: too many hops"})
 			}
 		case header.End:
 			m.body = true
 			m.apply()
 			if add := m.missing(); len(add) > 0 {
 				m.buf = slices.Insert(m.buf, m.scanned, add...)
+				m.scanned += len(add)
+			}
+			if c := m.inspected(); c != nil && m.err == nil && len(c.body)+len(c.mime)+len(c.nested) > 0 {
+				m.inspectBody(c)
 			}
 		}
 	}
@@ -180,9 +197,19 @@ func (m *message) toFile(p []byte) {
 // appended, else aborted.
 func (m *message) close() {
 	m.scan(true)
+	if m.parts != nil && m.err == nil {
+		rest := m.parts.end()
+		m.parts = nil
+		if m.large != nil {
+			m.toFile(rest)
+		} else {
+			m.buf = append(m.buf, rest...)
+		}
+	}
 	if m.err != nil {
 		return
 	}
+	m.env.Recipients = append(m.env.Recipients, m.bcc...)
 	if m.large != nil || int64(len(m.buf)) > m.s.journal.InlineLimit() {
 		m.spill()
 	}
@@ -199,14 +226,29 @@ func (m *message) close() {
 	}
 	m.env.Recipients = unique(m.env.Recipients)
 	if len(m.env.Recipients) == 0 {
-		m.refuse(&refusal{550, "5.1.0", "Error: no recipients specified"})
+		m.refuse(&refusal{code: 550, dsn: "5.1.0", text: "Error: no recipients specified"})
+	} else if m.env.Redirect != "" {
+		m.redirect()
 	}
+}
+
+// identify logs the Message-Id.
+func (m *message) identify() {
+	m.line = maillog.MessageID{Queue: m.env.ID, ID: m.env.MessageID}
+	m.s.log.Event(&m.line)
 }
 
 // append makes the message durable; its answer comes when it is.
 func (m *message) append() {
-	m.line = maillog.MessageID{Queue: m.env.ID, ID: m.env.MessageID}
-	m.s.log.Event(&m.line)
+	if m.env.Discard { // DISCARD of an access table or of a check of the content
+		if m.large != nil {
+			m.large.Abort()
+			m.large = nil
+		}
+		m.answer(nil)
+		return
+	}
+	m.identify()
 	m.entry = journal.Message{Envelope: m.env, Content: m.buf}
 	if m.large != nil {
 		if err := m.large.Commit(); err != nil {

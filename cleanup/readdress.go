@@ -21,15 +21,27 @@ func (m *message) readdress() {
 	m.env.Recipients = list
 }
 
+// redirect sends the message to one address in the place of all its recipients (REDIRECT);
+// that one is not looked up as an alias.
+func (m *message) redirect() {
+	to := mail.Recipient{Address: m.set.rewrite(m.env.Redirect)}
+	if first := m.env.Recipients[0]; first.Original != "" {
+		to.Original = first.Original
+	} else {
+		to.Original = first.Address
+	}
+	m.env.Recipients, m.env.Redirect = []mail.Recipient{to}, ""
+}
+
 // unmapped refuses the message for what a table could not say.
 func (m *message) unmapped(err error) {
 	switch {
 	case errors.Is(err, address.ErrExpansion):
 		m.s.log.Warnf("%s: %v -- message not accepted, try again later", m.env.ID, err)
-		m.refuse(&refusal{451, "4.6.0", "Alias expansion error"})
+		m.refuse(&refusal{code: 451, dsn: "4.6.0", text: "Alias expansion error"})
 	default:
 		m.s.log.Warnf("%s: %v -- message not accepted, try again later", m.env.ID, err)
-		m.refuse(&refusal{451, "4.3.0", "Error: queue file write error"})
+		m.refuse(&refusal{code: 451, dsn: "4.3.0", text: "Error: queue file write error"})
 	}
 }
 

@@ -82,19 +82,20 @@ type refusal struct {
 	code int
 	dsn  string
 	text string
+	said bool // the log has it
 }
 
 func (r *refusal) reply(tx uint32) proto.SubmitReply {
-	return proto.SubmitReply{Tx: tx, Code: uint16(r.code), DSN: r.dsn, Text: r.text}
+	return proto.SubmitReply{Tx: tx, Code: uint16(r.code), DSN: r.dsn, Text: r.text, Said: r.said}
 }
 
 // refusalOf turns an error of the journal into a reply.
 func refusalOf(err error) *refusal {
 	switch {
 	case errors.Is(err, journal.ErrUnknown):
-		return &refusal{proto.SubmitUnknown, "", ""}
+		return &refusal{code: proto.SubmitUnknown, dsn: "", text: ""}
 	case errors.Is(err, journal.ErrFull):
-		return &refusal{452, "4.3.1", "Insufficient system storage"}
+		return &refusal{code: 452, dsn: "4.3.1", text: "Insufficient system storage"}
 	}
-	return &refusal{451, "4.3.0", "Error: queue file write error"}
+	return &refusal{code: 451, dsn: "4.3.0", text: "Error: queue file write error"}
 }

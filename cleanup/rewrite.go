@@ -23,6 +23,25 @@ type edit struct {
 // limits stays as it is.
 func (m *message) field(f header.Field) {
 	at := m.scanned - len(f.Raw)
+	if c := m.inspected(); c != nil && !m.passed {
+		if f.Is("Content-Type") && m.kind == "" {
+			m.kind = string(f.Text(nil))
+		}
+		o := m.inspectField(c, f)
+		if o.prepend != "" {
+			m.edits = append(m.edits, edit{at: at, text: []byte(o.prepend + "\r\n")})
+		}
+		switch {
+		case o.drop:
+			m.edits = append(m.edits, edit{at: at, n: len(f.Raw)})
+			m.dropping = f.Cut
+			return
+		case o.replace != "":
+			m.edits = append(m.edits, edit{at: at, n: len(f.Raw), text: []byte(o.replace + "\r\n")})
+			m.dropping = f.Cut
+			return
+		}
+	}
 	if slices.ContainsFunc(m.set.drop, f.Is) {
 		m.edits = append(m.edits, edit{at: at, n: len(f.Raw)})
 		m.dropping = f.Cut

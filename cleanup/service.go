@@ -34,9 +34,12 @@ type settings struct {
 	drop                  []string                        // message_drop_headers
 	rewrite               func(mail.Address) mail.Address // completes addresses of this machine's mail
 	remote                func(mail.Address) mail.Address // those in headers of other clients; nil: they stay
+	checks                *checks                         // nil: nobody looks at what mail says
 	mapper                *address.Mapper                 // nil: addresses stay as they are
 	capture               *capture                        // nil: no policy asks for anything
+	filter                string                          // content_filter, of what users of this machine post
 	submitters            []string                        // authorized_submit_users
+	double                mail.Address                    // double_bounce_sender
 	owner                 string                          // mail_owner
 }
 

@@ -166,7 +166,7 @@ func (c *client) frame(f ipc.Frame) error {
 			m.envelope = mail.AppendEnvelope(nil, m.env)
 		}
 		if m.envelope = append(m.envelope, p.Data...); len(m.envelope) > maxEnvelope {
-			m.refuse(&refusal{452, "4.5.3", "Error: too many recipients"})
+			m.refuse(&refusal{code: 452, dsn: "4.5.3", text: "Error: too many recipients"})
 		}
 	case proto.TypeSubmitData:
 		if m == nil {
@@ -207,7 +207,7 @@ func (c *client) begin(p *proto.Submit, whole bool) error {
 		return ipc.ErrFrame
 	}
 	if len(c.open) >= maxOpen {
-		c.replies.add((&refusal{451, "4.3.0", "Error: too many transactions"}).reply(p.Tx))
+		c.replies.add((&refusal{code: 451, dsn: "4.3.0", text: "Error: too many transactions"}).reply(p.Tx))
 		return nil
 	}
 	x := c.reader.of(c.name, env)
@@ -246,9 +246,19 @@ func (c *client) entitled(env *mail.Envelope) bool {
 	case mail.FromSMTP:
 		return env.Replaces.Zero()
 	case mail.FromBounce:
-		return programOf(c.name) == "bounce"
+		return programOf(c.name) == "bounce" || c.notice(env)
 	case mail.FromLocal:
 		return programOf(c.name) == "local"
+	}
+	return false
+}
+
+// notice says whether the message may be one of those that tell the postmaster of a session:
+// who takes part in sessions may send him these, in the name of nobody.
+func (c *client) notice(env *mail.Envelope) bool {
+	switch programOf(c.name) {
+	case "smtpd", "smtp", "lmtp":
+		return env.Replaces.Zero() && len(env.Recipients) == 1 && env.Sender == c.s.settings.Load().double
 	}
 	return false
 }
@@ -260,7 +270,7 @@ func (c *client) complete(tx uint32, m *message) {
 	if m.err == nil && m.envelope != nil {
 		env, err := mail.DecodeEnvelope(m.envelope)
 		if err != nil || env.ID != m.env.ID || !c.entitled(env) {
-			m.refuse(&refusal{451, "4.3.0", "Error: internal protocol error"})
+			m.refuse(&refusal{code: 451, dsn: "4.3.0", text: "Error: internal protocol error"})
 		} else {
 			m.env, m.envelope = env, nil
 		}

@@ -101,9 +101,9 @@ func (r *reader) suspicious(env *mail.Envelope, x suspect.Strike) *refusal {
 	case x.Count < suspect.Guilty:
 		return nil
 	case env.Origin != mail.FromSMTP:
-		return &refusal{proto.SubmitSuspect, "", fmt.Sprintf("cleanup died (%s) %d times reading it", x.How, x.Count)}
+		return &refusal{code: proto.SubmitSuspect, dsn: "", text: fmt.Sprintf("cleanup died (%s) %d times reading it", x.How, x.Count)}
 	case r.s.now().Sub(x.Last) < refuseTime:
-		return &refusal{451, "4.3.0", "Error: queue file write error"}
+		return &refusal{code: 451, dsn: "4.3.0", text: "Error: queue file write error"}
 	}
 	if err := r.s.strikes.Set(r.key, suspect.Guilty-1); err != nil {
 		r.s.log.Warnf("%v", err)
@@ -123,9 +123,9 @@ func (c *client) safely(payload []byte, f func() error) (err error) {
 	if p.Decode(payload) != nil {
 		return nil
 	}
-	r := &refusal{451, "4.3.0", "Error: queue file write error"}
+	r := &refusal{code: 451, dsn: "4.3.0", text: "Error: queue file write error"}
 	if programOf(c.name) != "smtpd" {
-		r = &refusal{proto.SubmitSuspect, "", "cleanup panicked reading it"}
+		r = &refusal{code: proto.SubmitSuspect, dsn: "", text: "cleanup panicked reading it"}
 	}
 	m := c.open[p.Tx]
 	if delete(c.open, p.Tx); m == nil {

@@ -23,12 +23,14 @@ type dial struct{ name string }
 
 func (d *dial) Error() string { return "asks for a connection to " + d.name }
 
-// serverDials are what smtpd may be connected to: Dovecot's auth socket.
+// serverDials are what smtpd may be connected to: Dovecot's auth socket, and the policy
+// services of its restrictions.
 func serverDials(c *config.Config) []string {
+	dials := c.PolicyServices()
 	if c.Bool("smtpd_sasl_auth_enable") && c.String("smtpd_sasl_type") == "dovecot" {
-		return []string{c.String("smtpd_sasl_path")}
+		dials = append(dials, c.String("smtpd_sasl_path"))
 	}
-	return nil
+	return dials
 }
 
 // socketOf reads "inet:host:port", "unix:path" or a path; one that is not from the root is

@@ -190,6 +190,7 @@ func (p *plan) noteSpecs(c *config.Config) {
 		}
 		p.noteTables(c.List(param.Name))
 	}
+	p.noteTables(c.ClassTables())
 }
 
 // noDatabases refuses parameters that name a database: programs ask their tables in the

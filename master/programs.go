@@ -66,7 +66,7 @@ func processes(c *config.Config, usual int) int {
 // partners are the conversations between daemons: each process of one program
 // with each of the other. A daemon knows its partner by the partner's name.
 var partners = [][2]string{
-	{"smtpd", "cleanup"}, {"bounce", "cleanup"}, {"local", "cleanup"}, {"qmgr", "cleanup"},
+	{"smtpd", "cleanup"}, {"smtp", "cleanup"}, {"lmtp", "cleanup"}, {"bounce", "cleanup"}, {"local", "cleanup"}, {"qmgr", "cleanup"},
 	{"smtpd", "smtp"}, {"smtp", "qmgr"}, {"lmtp", "qmgr"}, {"local", "qmgr"}, {"bounce", "qmgr"},
 	{"proxymap", "qmgr"},
 }
@@ -254,6 +254,9 @@ func (p *program) tables(c *config.Config) []string {
 			continue
 		}
 		paths = union(paths, table.Files(c.List(param.Name)))
+	}
+	if p.name == "smtpd" {
+		paths = union(paths, table.Files(c.ClassTables()))
 	}
 	return paths
 }

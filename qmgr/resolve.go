@@ -2,6 +2,7 @@ package qmgr
 
 import (
 	"context"
+	"strings"
 
 	"postrider/lib/address"
 	"postrider/lib/mail"
@@ -19,6 +20,13 @@ func (m *manager) resolve(msg *message, n uint32) (sched.Recipient, *mail.Status
 	}
 	if route.Bad != nil {
 		return sched.Recipient{}, route.Bad
+	}
+	if f := msg.Envelope.Filter; f != "" && msg.Envelope.Trace != mail.TraceVerify {
+		// A content filter is for all recipients alike, and before whatever else decides.
+		route.Transport, route.NextHop, _ = strings.Cut(f, ":")
+		if route.NextHop == "" {
+			route.NextHop = route.Recipient.Domain()
+		}
 	}
 	r := sched.Recipient{Index: n, Transport: route.Transport, NextHop: route.NextHop, User: m.set.user(route.Recipient)}
 	st := (*mail.Status)(nil)

@@ -5,7 +5,10 @@ import (
 	"sync/atomic"
 
 	"postrider/lib/agent"
+	"postrider/lib/mail"
 	"postrider/lib/proto"
+	"postrider/lib/submit"
+	"postrider/lib/transcript"
 )
 
 // client makes deliveries. All of them share its kept sessions.
@@ -13,6 +16,10 @@ type client struct {
 	env   atomic.Pointer[environment]
 	cache cache
 	live  live
+
+	submit  submit.Client // of notices to the postmaster
+	ids     mail.IDs
+	notices transcript.Sender
 }
 
 // deliver is the agent's handler.

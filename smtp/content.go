@@ -168,7 +168,7 @@ func (d *delivery) sendContent(s *session) error {
 	*buf = out[:0]
 	if s.readable() {
 		s.wait(s.st.timeout.dataXfer)
-		if err := s.in.ReadReply(&s.reply); err != nil {
+		if err := s.hear(); err != nil {
 			return err
 		}
 		if s.reply.Code < 400 {

@@ -99,6 +99,8 @@ func (s *session) authenticate(in login) (mail.Status, bool) {
 	if err != nil {
 		return fail("cannot begin " + mechanism)
 	}
+	s.secret = true
+	defer func() { s.secret = false }()
 	command := "AUTH " + mechanism
 	secrets := []string{in.password}
 	if first != nil {

@@ -35,8 +35,10 @@ import (
 	"postrider/lib/daemon"
 	"postrider/lib/dns"
 	"postrider/lib/lockdown"
+	"postrider/lib/mail"
 	"postrider/lib/maillog"
 	"postrider/lib/sysexits"
+	"postrider/lib/transcript"
 )
 
 // Main is the program.
@@ -49,7 +51,9 @@ func MainLMTP() { daemon.Run("lmtp", serve) }
 
 func serve(ctx context.Context, d *daemon.Daemon) error {
 	debug.SetGCPercent(400) // a small heap that would be collected all the time
-	c := &client{}
+	c := &client{ids: mail.IDs{Number: uint64(os.Getpid())}}
+	c.notices = transcript.Sender{Submit: &c.submit, IDs: &c.ids}
+	c.submit.Lost = func(err error) { d.Log.Warnf("lost connection with cleanup: %v", err) }
 	c.env.Store(newEnvironment(d))
 	a := agent.New(agent.Options{
 		End:     func() { os.Exit(sysexits.TempFail) },
@@ -59,8 +63,9 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		Resolve: c.lookUp,
 	}, c.deliver)
 	d.Talk(map[string]func(*net.UnixConn){
-		"qmgr":  a.Partner,
-		"smtpd": func(sock *net.UnixConn) { go daemon.Guard(func() { c.names(sock, d.Log) }) },
+		"qmgr":    a.Partner,
+		"cleanup": c.submit.Connect,
+		"smtpd":   func(sock *net.UnixConn) { go daemon.Guard(func() { c.names(sock, d.Log) }) },
 	})
 	d.OnReload(func() { c.env.Store(newEnvironment(d)) })
 	if err := d.Shut(lockdown.Doors{Connect: true, Unix: d.Program == "lmtp"}); err != nil {
@@ -72,6 +77,7 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 	defer cancel()
 	c.stop()
 	a.Stop(end)
+	c.submit.Close()
 	return nil
 }
 

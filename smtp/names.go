@@ -25,7 +25,7 @@ const (
 
 // names answers smtpd's questions for the names of its clients, until the connection
 // ends. smtpd speaks with strangers and can open no socket; what it can have us ask is
-// the name of an address, and nothing else.
+// what the DNS has for a name, and nothing else.
 func (c *client) names(sock *net.UnixConn, log *maillog.Logger) {
 	conn := ipc.New(sock, 1024)
 	defer conn.Close()
@@ -39,8 +39,27 @@ func (c *client) names(sock *net.UnixConn, log *maillog.Logger) {
 			return
 		}
 		f.CloseFDs()
-		var q proto.NameOf
-		if f.Type != proto.TypeNameOf || q.Decode(f.Payload) != nil {
+		var answer func(ctx context.Context) (uint8, ipc.Appender)
+		switch f.Type {
+		case proto.TypeNameOf:
+			var q proto.NameOf
+			err = q.Decode(f.Payload)
+			answer = func(ctx context.Context) (uint8, ipc.Appender) {
+				a := c.env.Load().nameOf(ctx, q.Addr.Unmap())
+				a.ID = q.ID
+				return proto.TypeNamed, &a
+			}
+		case proto.TypeAsk:
+			var q proto.Ask
+			err = q.Decode(f.Payload)
+			answer = func(ctx context.Context) (uint8, ipc.Appender) {
+				a := c.env.Load().tell(ctx, q)
+				return proto.TypeTold, &a
+			}
+		default:
+			err = ipc.ErrFrame
+		}
+		if err != nil {
 			log.Warnf("smtpd asks what is no question")
 			return
 		}
@@ -49,25 +68,26 @@ func (c *client) names(sock *net.UnixConn, log *maillog.Logger) {
 			defer func() { <-free }()
 			ctx, cancel := context.WithTimeout(context.Background(), nameTime)
 			defer cancel()
-			a := proto.Named{ID: q.ID}
-			a.Name, a.Warning = c.env.Load().nameOf(ctx, q.Addr.Unmap())
-			conn.Send(proto.TypeNamed, &a)
+			conn.Send(answer(ctx))
 		})
 	}
 }
 
 // nameOf looks an address up as Postfix's smtpd does: what name it claims, and whether
-// that name has this address. Else the name is "", with a warning when one was claimed.
-func (e *environment) nameOf(ctx context.Context, addr netip.Addr) (name, warning string) {
-	name = e.hostNames[addr]
+// that name has this address. Else there is no name, with a warning when one was claimed.
+func (e *environment) nameOf(ctx context.Context, addr netip.Addr) (a proto.Named) {
+	name := e.hostNames[addr]
 	if name == "" {
 		var err error
 		if name, err = e.resolver.Host(ctx, addr); err != nil {
-			return "", ""
+			a.Temporary = errors.Is(err, dns.ErrTemporary)
+			return a
 		}
 	}
+	a.Claimed = name
 	if _, err := netip.ParseAddr(name); err == nil {
-		return "", fmt.Sprintf("numeric result %s in address->name lookup for %s", name, addr)
+		a.Claimed, a.Warning = "", fmt.Sprintf("numeric result %s in address->name lookup for %s", name, addr)
+		return a
 	}
 	family := dns.IPv4
 	if addr.Is6() {
@@ -79,11 +99,54 @@ func (e *environment) nameOf(ctx context.Context, addr netip.Addr) (name, warnin
 	}
 	switch {
 	case errors.Is(err, dns.ErrTemporary):
-		return "", fmt.Sprintf("hostname %s does not resolve to address %s: Temporary failure in name resolution", name, addr)
+		a.Temporary = true
+		a.Warning = fmt.Sprintf("hostname %s does not resolve to address %s: Temporary failure in name resolution", name, addr)
 	case err != nil:
-		return "", fmt.Sprintf("hostname %s does not resolve to address %s: Name or service not known", name, addr)
+		a.Warning = fmt.Sprintf("hostname %s does not resolve to address %s: Name or service not known", name, addr)
 	case !slices.Contains(addrs, addr):
-		return "", fmt.Sprintf("hostname %s does not resolve to address %s", name, addr)
+		a.Warning = fmt.Sprintf("hostname %s does not resolve to address %s", name, addr)
+	default:
+		a.Name = name
 	}
-	return name, ""
+	return a
+}
+
+// tell looks up what a restriction of smtpd wants to know of a name.
+func (e *environment) tell(ctx context.Context, q proto.Ask) proto.Told {
+	a := proto.Told{ID: q.ID}
+	var err error
+	switch q.Kind {
+	case proto.AskAddr4, proto.AskAddr:
+		families := dns.IPv4
+		if q.Kind == proto.AskAddr {
+			families |= dns.IPv6
+		}
+		var addrs []netip.Addr
+		addrs, err = e.resolver.Addrs(ctx, q.Name, families)
+		for _, x := range addrs {
+			a.Values = append(a.Values, x.String())
+		}
+	case proto.AskMX:
+		var hosts []dns.MX
+		hosts, err = e.resolver.MX(ctx, q.Name)
+		slices.SortStableFunc(hosts, func(x, y dns.MX) int { return int(x.Pref) - int(y.Pref) })
+		for _, x := range hosts {
+			a.Values = append(a.Values, x.Host)
+		}
+	case proto.AskText:
+		a.Values, err = e.resolver.Text(ctx, q.Name)
+	}
+	switch {
+	case errors.Is(err, dns.ErrNullMX):
+		a.Outcome = proto.NameNoMail
+	case errors.Is(err, dns.ErrNotFound):
+		a.Outcome = proto.NameNotFound
+	case err == nil && len(a.Values) > 0:
+		a.Outcome = proto.NameFound
+	}
+	a.Values = a.Values[:min(len(a.Values), proto.ToldMax)]
+	for i, v := range a.Values {
+		a.Values[i] = v[:min(len(v), proto.ToldText)]
+	}
+	return a
 }

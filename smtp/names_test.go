@@ -45,14 +45,14 @@ func TestNameOf(t *testing.T) {
 		"127.0.0.1":        {"localhost", ""},
 		"192.0.2.50":       {"", ""},
 	} {
-		if name, warning := e.nameOf(t.Context(), netip.MustParseAddr(addr).Unmap()); name != want[0] || warning != want[1] {
-			t.Errorf("%s: %q, %q; want %q", addr, name, warning, want)
+		if a := e.nameOf(t.Context(), netip.MustParseAddr(addr).Unmap()); a.Name != want[0] || a.Warning != want[1] {
+			t.Errorf("%s: %+v; want %q", addr, a, want)
 		}
 	}
 	e.resolver = dns.New(dns.Config{Servers: []string{"127.0.0.1:1"}, Timeout: 50 * time.Millisecond, Tries: 1})
 	e.hostNames[netip.MustParseAddr("192.0.2.9")] = "elsewhere.example"
-	if name, warning := e.nameOf(t.Context(), netip.MustParseAddr("192.0.2.9")); name != "" || warning != "hostname elsewhere.example does not resolve to address 192.0.2.9: Temporary failure in name resolution" {
-		t.Errorf("%q %q", name, warning)
+	if a := e.nameOf(t.Context(), netip.MustParseAddr("192.0.2.9")); a.Name != "" || !a.Temporary || a.Warning != "hostname elsewhere.example does not resolve to address 192.0.2.9: Temporary failure in name resolution" {
+		t.Errorf("%+v", a)
 	}
 }
 
@@ -87,7 +87,7 @@ func TestNamesAnswered(t *testing.T) {
 	for id, addr := range map[uint64]string{7: "192.0.2.2", 8: "192.0.2.1"} {
 		conn.Send(proto.TypeNameOf, &proto.NameOf{ID: id, Addr: netip.MustParseAddr(addr)})
 	}
-	for _, want := range []proto.Named{{ID: 8, Name: "one.example"}, {ID: 7}} {
+	for _, want := range []proto.Named{{ID: 8, Name: "one.example", Claimed: "one.example"}, {ID: 7, Temporary: true}} {
 		f, err := conn.Next()
 		var a proto.Named
 		if err != nil || a.Decode(f.Payload) != nil || a != want {

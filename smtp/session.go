@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postrider/lib/mail"
+	"postrider/lib/transcript"
 	"postrider/lib/wire"
 )
 
@@ -67,6 +68,12 @@ type session struct {
 	// then looks at stopped; the stop sets stopped, then looks at pastDot.
 	pastDot, stopped atomic.Bool
 	live             *live
+
+	chat    *transcript.Chat // what is said, for the postmaster; nil: he does not want it
+	strange bool             // the server answered what it should not have (notify_classes)
+	secret  bool             // a login is under way
+	silent  bool             // a notice to the postmaster is among what was sent: no other follows
+	tell    func(*session)   // sends him the chat
 }
 
 // socket is a connection of TCP, or to a Unix socket.
@@ -99,6 +106,9 @@ func (c *client) connect(ctx context.Context, st *settings, t target, h hop, p *
 	s = &session{
 		st: st, raw: conn, conn: conn, in: wire.NewReader(conn, readBuffer), host: t.host, name: t.name(),
 		relay: t.relay(), key: key, best: t.best, insecure: p == plainPolicy, live: &c.live,
+	}
+	if st.notices.Classes&transcript.Protocol != 0 {
+		s.chat, s.tell = transcript.Begin(), c.tellPostmaster
 	}
 	if !c.live.add(s) {
 		conn.Close()
@@ -171,7 +181,7 @@ func (s *session) enter(t target, h hop, p *policy) (mail.Status, reach) {
 // greet reads the greeting and says hello.
 func (s *session) greet(st *settings, t target) (mail.Status, bool) {
 	s.wait(st.timeout.helo)
-	if err := s.in.ReadReply(&s.reply); err != nil {
+	if err := s.hear(); err != nil {
 		return s.broken(greeting, err), false
 	}
 	if s.reply.Code/100 != 2 {
@@ -279,10 +289,32 @@ func (s *session) ask(d time.Duration, parts ...string) error {
 		s.out = append(s.out, p...)
 	}
 	s.out = append(s.out, '\r', '\n')
-	if _, err := s.conn.Write(s.out); err != nil {
+	if err := s.send(s.out); err != nil {
 		return err
 	}
-	return s.in.ReadReply(&s.reply)
+	return s.hear()
+}
+
+// send writes commands.
+func (s *session) send(commands []byte) error {
+	switch {
+	case s.chat == nil:
+	case s.secret:
+		s.chat.Out([]byte("AUTH (not shown)"))
+	default:
+		s.chat.Out(commands)
+	}
+	_, err := s.conn.Write(commands)
+	return err
+}
+
+// hear reads a reply.
+func (s *session) hear() error {
+	err := s.in.ReadReply(&s.reply)
+	if s.chat != nil && err == nil {
+		s.note()
+	}
+	return err
 }
 
 // quit takes leave. The answer does not matter (smtp_skip_quit_response).
@@ -307,4 +339,7 @@ func (s *session) say(words string) {
 func (s *session) close() {
 	s.live.remove(s)
 	s.raw.Close()
+	if s.chat != nil {
+		s.tell(s)
+	}
 }

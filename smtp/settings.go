@@ -12,6 +12,7 @@ import (
 	"postrider/lib/config"
 	"postrider/lib/dns"
 	"postrider/lib/maillog"
+	"postrider/lib/transcript"
 )
 
 // settings are the parameters of one service of master.cf: smtp, or a clone such
@@ -58,6 +59,7 @@ type settings struct {
 	tls  tlsSettings
 	sasl saslSettings
 
+	notices  transcript.Settings
 	queueDir string // what the path of a Unix socket is relative to
 	backoff  time.Duration
 
@@ -109,6 +111,7 @@ func newSettings(service string, lmtp bool, maxProc int, c *config.Config, files
 		reuseCount:       p.number("connection_reuse_count_limit"),
 		skipQuitResponse: p.has("skip_quit_response"),
 		queueDir:         c.String("queue_directory"),
+		notices:          transcript.NewSettings(c),
 		backoff:          c.Duration("minimal_backoff_time"),
 		timeout: timeouts{
 			startTLS: p.time("starttls_timeout"),

@@ -25,6 +25,7 @@ func (d *delivery) transact(s *session) verdict {
 		return usable
 	}
 	t := transaction{d: d, s: s}
+	s.silent = s.silent || s.chat != nil && s.st.notices.IsNotice(d.r.Sender)
 	s.rcpts = s.rcpts[:0]
 	for i, done := range d.decided {
 		if !done {
@@ -100,7 +101,7 @@ func (t *transaction) envelope() (verdict, error) {
 		}
 		t.at = t.stageOf(t.got)
 		s.wait(t.timeout())
-		if _, err := s.conn.Write(s.out); err != nil {
+		if err := s.send(s.out); err != nil {
 			return spent, err
 		}
 		for t.got < sent {
@@ -110,7 +111,7 @@ func (t *transaction) envelope() (verdict, error) {
 					s.wait(t.timeout())
 				}
 			}
-			if err := s.in.ReadReply(&s.reply); err != nil {
+			if err := s.hear(); err != nil {
 				return spent, err
 			}
 			if s.reply.Code == 421 {
@@ -264,7 +265,7 @@ func (t *transaction) content() verdict {
 		return t.replies()
 	}
 	s.wait(s.st.timeout.dataDone)
-	if err := s.in.ReadReply(&s.reply); err != nil {
+	if err := s.hear(); err != nil {
 		// Whether the server has the message nobody knows; another server must not
 		// get it now as well.
 		d.final, d.over = true, true
@@ -297,7 +298,7 @@ func (t *transaction) replies() verdict {
 			continue
 		}
 		s.wait(s.st.timeout.dataDone)
-		if err := s.in.ReadReply(&s.reply); err != nil {
+		if err := s.hear(); err != nil {
 			d.final, d.over = true, true
 			d.fail(s.broken(endOfData, err), true)
 			return spent

@@ -4,62 +4,111 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"postrider/lib/address"
 	"postrider/lib/config"
-	"postrider/lib/mail"
 	"postrider/lib/maillog"
 	"postrider/lib/table"
 )
 
-// access decides which recipients a client may name (SMTPD_ACCESS_README).
+// access decides what a client may do (SMTPD_ACCESS_README).
 type access struct {
-	resolver     *address.Resolver
-	lists        [2][]string // smtpd_relay_restrictions, smtpd_recipient_restrictions
-	owners       table.Maps  // smtpd_sender_login_maps
-	unlisted     bool        // smtpd_reject_unlisted_recipient
-	relayCode    int
-	unknownLocal int
-	unknownRelay int
-	unknownAlias int
+	resolver *address.Resolver
+	lists    [stages][]restriction
+	order    [2]stage   // relay and recipient restrictions, as they follow one another
+	delay    bool       // smtpd_delay_reject
+	owners   table.Maps // smtpd_sender_login_maps
+	below    bool       // in access tables a domain stands for those below it, too
+	nullKey  string     // smtpd_null_access_lookup_key
+	filters  bool
+
+	unlisted       bool // smtpd_reject_unlisted_recipient
+	unlistedSender bool // smtpd_reject_unlisted_sender
+	soft           bool // soft_bounce
+	relayCode      int
+	unknownLocal   int
+	unknownRelay   int
+	unknownAlias   int
+	code           codes
+	rblReply       string
+	rblReplies     table.Maps
+	addressNow     bool // unknown_address_tempfail_action = defer
+	reader         *reader
+	heloNow        bool // unknown_helo_hostname_tempfail_action = defer
 }
 
-// restrictions are those that are known, besides those of lists that are always empty.
-var restrictions = []string{"permit", "reject", "defer", "permit_mynetworks", "permit_sasl_authenticated", "permit_auth_destination", "reject_sender_login_mismatch",
-	"reject_authenticated_sender_login_mismatch", "reject_unauthenticated_sender_login_mismatch", "reject_known_sender_login_mismatch",
-	"reject_unauth_destination", "defer_unauth_destination", "reject_unlisted_recipient", "reject_unauth_pipelining"}
+// codes are the reply codes of restrictions.
+type codes struct {
+	reject, defers, mapReject, mapDefer, invalidHelo, short, unknownAddress, unknownClient, unknownHelo, bounce, plaintext, blocked int
+}
 
-func newAccess(cfg *config.Config, r *address.Resolver, open table.Opener, log *maillog.Logger) access {
+// lastResorts are the restrictions without one of which, that is reached, a system is an open relay.
+var lastResorts = []string{"reject", "defer", "defer_if_permit", "reject_unauth_destination", "defer_unauth_destination"}
+
+func newAccess(cfg *config.Config, r *address.Resolver, open table.Opener, policy policyMaker, log *maillog.Logger) access {
 	a := access{
-		resolver:     r,
-		lists:        [2][]string{cfg.List("smtpd_relay_restrictions"), cfg.List("smtpd_recipient_restrictions")},
-		unlisted:     cfg.Bool("smtpd_reject_unlisted_recipient"),
-		relayCode:    cfg.Int("relay_domains_reject_code"),
-		unknownLocal: cfg.Int("unknown_local_recipient_reject_code"),
-		unknownRelay: cfg.Int("unknown_relay_recipient_reject_code"),
-		unknownAlias: cfg.Int("unknown_virtual_alias_reject_code"),
+		resolver: r,
+		order:    [2]stage{atRelay, atRecipient},
+		delay:    cfg.Bool("smtpd_delay_reject"),
+		below:    slices.Contains(cfg.List("parent_domain_matches_subdomains"), "smtpd_access_maps"),
+		nullKey:  cfg.String("smtpd_null_access_lookup_key"),
+
+		unlisted:       cfg.Bool("smtpd_reject_unlisted_recipient"),
+		unlistedSender: cfg.Bool("smtpd_reject_unlisted_sender"),
+		soft:           cfg.Bool("soft_bounce"),
+		relayCode:      cfg.Int("relay_domains_reject_code"),
+		unknownLocal:   cfg.Int("unknown_local_recipient_reject_code"),
+		unknownRelay:   cfg.Int("unknown_relay_recipient_reject_code"),
+		unknownAlias:   cfg.Int("unknown_virtual_alias_reject_code"),
+		rblReply:       cfg.String("default_rbl_reply"),
+		addressNow:     cfg.String("unknown_address_tempfail_action") == "defer",
+		heloNow:        cfg.String("unknown_helo_hostname_tempfail_action") == "defer",
+		code: codes{reject: cfg.Int("reject_code"), defers: cfg.Int("defer_code"), mapReject: cfg.Int("access_map_reject_code"), mapDefer: cfg.Int("access_map_defer_code"),
+			invalidHelo: cfg.Int("invalid_hostname_reject_code"), short: cfg.Int("non_fqdn_reject_code"), unknownAddress: cfg.Int("unknown_address_reject_code"),
+			unknownClient: cfg.Int("unknown_client_reject_code"), unknownHelo: cfg.Int("unknown_hostname_reject_code"), bounce: cfg.Int("multi_recipient_bounce_reject_code"),
+			plaintext: cfg.Int("plaintext_reject_code"), blocked: cfg.Int("maps_rbl_reject_code")},
 	}
-	var err error
-	if a.owners, err = table.Open(cfg.List("smtpd_sender_login_maps"), address.TableOptions(cfg, open)); err != nil {
-		log.Warnf("%v", err)
+	if !cfg.Bool("smtpd_relay_before_recipient_restrictions") {
+		slices.Reverse(a.order[:])
 	}
-	closed := false
-	for _, l := range a.lists {
-		for _, name := range l {
-			closed = closed || slices.Contains([]string{"reject", "defer", "reject_unauth_destination", "defer_unauth_destination"}, name)
-			if !slices.Contains(restrictions, name) {
-				log.Warnf("unknown smtpd restriction: \"%s\": recipients that it would decide about get 451", name)
+	o := address.TableOptions(cfg, open)
+	maps := func(name string) table.Maps {
+		m, err := table.Open(cfg.List(name), o)
+		if err != nil {
+			log.Warnf("%v", err)
+		}
+		return m
+	}
+	a.owners, a.rblReplies = maps("smtpd_sender_login_maps"), maps("rbl_reply_maps")
+	rd := &reader{cfg: cfg, tables: o, log: log, opened: map[string]table.Maps{}, policy: policy}
+	for s, name := range config.RestrictionLists {
+		a.lists[s] = rd.list(cfg.List(name), stage(s))
+	}
+	a.reader = rd
+	if !closed(cfg) {
+		// Postfix does not start; nothing is worse than an open relay.
+		log.Warnf("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: " +
+			"reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit; using reject_unauth_destination")
+		words := append(slices.Clone(cfg.List("smtpd_relay_restrictions")), "reject_unauth_destination")
+		words = slices.DeleteFunc(words, func(s string) bool { return strings.EqualFold(s, "permit") })
+		a.lists[atRelay] = rd.list(words, atRelay)
+	}
+	return a
+}
+
+// closed says whether the lists for recipients have one of lastResorts.
+func closed(cfg *config.Config) bool {
+	for _, name := range []string{"smtpd_relay_restrictions", "smtpd_recipient_restrictions"} {
+		for _, w := range cfg.List(name) {
+			if w = strings.ToLower(w); slices.Contains(lastResorts, w) {
+				return true
+			} else if w == "permit" {
+				break // what follows is never reached
 			}
 		}
 	}
-	if !closed {
-		// Postfix does not start; nothing is worse than an open relay.
-		log.Warnf("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: " +
-			"reject_unauth_destination, defer_unauth_destination, reject, defer; using reject_unauth_destination")
-		a.lists[0] = append(slices.Clone(a.lists[0]), "reject_unauth_destination")
-		a.lists[0] = slices.DeleteFunc(a.lists[0], func(s string) bool { return s == "permit" })
-	}
-	return a
+	return false
 }
 
 // trusted says whether the client is in mynetworks; when that cannot be known it is not.
@@ -67,87 +116,19 @@ func (a *access) trusted(ip netip.Addr) (bool, error) {
 	return a.resolver.Trusted(context.Background(), ip)
 }
 
-// recipient returns the refusal of a recipient, or the zero reply.
-func (a *access) recipient(client netip.Addr, user string, sender, rcpt mail.Address) reply {
-	ctx := context.Background() // tables are in memory
-	temp := func() reply { return temporary(rcpt) }
-	rt, err := a.resolver.Resolve(ctx, sender, rcpt)
-	if err != nil {
-		return temp()
-	}
-	if rt.Bad != nil {
+// judgeRecipient judges a recipient of the transaction; the zero reply has nothing against him.
+func (f *front) judgeRecipient(c *check) reply {
+	rt, err := c.a.resolver.Resolve(context.Background(), c.sender, c.rcpt)
+	switch {
+	case err != nil:
+		c.unknown(c.rcpt.External())
+		return c.answer
+	case rt.Bad != nil:
 		return reply{501, "5.1.3", "Bad recipient address syntax"}
 	}
-	refuse := func(code int, dsn, reason string) reply {
-		if code/100 == 4 {
-			dsn = "4" + dsn[1:]
-		}
-		return reply{code, dsn, "<" + rcpt.External() + ">: " + reason}
-	}
-	listed := func() reply {
-		if rt.Moved != "" {
-			return refuse(550, "5.1.6", "Recipient address rejected: User has moved to "+rt.Moved)
-		}
-		ok, reason, err := a.resolver.Listed(ctx, rt)
-		switch {
-		case err != nil:
-			return temp()
-		case ok:
-			return reply{}
-		case rt.Class == address.Relay:
-			return refuse(a.unknownRelay, "5.1.1", "Recipient address rejected: "+reason)
-		case rt.Class == address.Virtual:
-			return refuse(a.unknownAlias, "5.1.1", "Recipient address rejected: "+reason)
-		}
-		return refuse(a.unknownLocal, "5.1.1", "Recipient address rejected: "+reason)
-	}
-	for _, list := range a.lists {
-		permit := false
-		for _, name := range list {
-			switch name {
-			case "permit":
-				permit = true
-			case "permit_mynetworks":
-				if permit, err = a.trusted(client); err != nil {
-					return temp()
-				}
-			case "permit_auth_destination":
-				permit = rt.Authorised()
-			case "permit_sasl_authenticated":
-				permit = user != ""
-			case "reject_sender_login_mismatch", "reject_authenticated_sender_login_mismatch",
-				"reject_unauthenticated_sender_login_mismatch", "reject_known_sender_login_mismatch":
-				if r := a.owned(ctx, name, user, sender); r.code != 0 {
-					return r
-				}
-			case "reject_unauth_pipelining":
-				// It is refused before it comes to this.
-			case "reject_unauth_destination":
-				if !rt.Authorised() {
-					return refuse(a.relayCode, "5.7.1", "Relay access denied")
-				}
-			case "defer_unauth_destination":
-				if !rt.Authorised() {
-					return refuse(454, "4.7.1", "Relay access denied")
-				}
-			case "reject":
-				return refuse(554, "5.7.1", "Recipient address rejected: Access denied")
-			case "defer":
-				return refuse(450, "4.3.2", "Recipient address rejected: Try again later")
-			case "reject_unlisted_recipient":
-				if r := listed(); r.code != 0 {
-					return r
-				}
-			default:
-				return refuse(451, "4.3.5", "Recipient address rejected: Server configuration error")
-			}
-			if permit {
-				break
-			}
-		}
-	}
-	if a.unlisted {
-		return listed()
+	c.route = rt
+	if c.recipient() == refused {
+		return c.answer
 	}
 	return reply{}
 }

@@ -6,6 +6,7 @@ import (
 
 	"postrider/lib/mail"
 	"postrider/lib/maillog"
+	"postrider/lib/transcript"
 )
 
 // verb is a command, in the order in which the log counts them.
@@ -52,6 +53,7 @@ func (f *front) command(line []byte) {
 		}
 	}
 	f.begin(v)
+	f.hear(v, line)
 	if rest := f.in.Buffered(); len(rest) > 0 && (mustBeLast[v] || f.client.Protocol != "ESMTP" && v != quit) {
 		if v != unknown || !alien(line, word) {
 			f.pipelining(rest)
@@ -73,6 +75,10 @@ func (f *front) command(line []byte) {
 	case v == unknown && alien(line, word):
 		f.log.Warnf("non-SMTP command from %s[%s]: %.100s", f.client.Name, f.client.Addr, line)
 		f.shut(reply{221, "2.7.0", "Error: I can break rules, too. Goodbye."})
+		return
+	}
+	if f.denied && v != quit {
+		f.finish(reply{503, "5.7.0", "Error: access denied for " + f.clientName()})
 		return
 	}
 	if f.set.tls.level == "encrypt" && f.tls == nil && !beforeTLS[v] {
@@ -144,7 +150,7 @@ func (f *front) reset(arg []byte) reply {
 	if len(arg) > 0 {
 		return reply{501, "5.5.4", "Syntax: RSET"}
 	}
-	f.tx = nil
+	f.endTransaction()
 	return reply{250, "2.0.0", "Ok"}
 }
 
@@ -160,8 +166,18 @@ func (f *front) hello(v verb, arg []byte) reply {
 			b[i] = '?' // it goes into headers and the log
 		}
 	}
+	before, ifPermit := f.client.Helo, f.ifPermit
 	f.client.Helo = string(b)
-	f.tx = nil
+	if !f.set.access.delay {
+		c := f.check(name)
+		if c.helo() == refused {
+			f.client.Helo = before
+			return c.answer
+		}
+		ifPermit = c.ifPermit
+	}
+	f.ifPermit = ifPermit
+	f.endTransaction()
 	if v == ehlo {
 		f.client.Protocol = "ESMTP"
 		return reply{250, "", f.offer()}
@@ -191,6 +207,7 @@ func (f *front) mail(arg []byte) reply {
 		return unsupported([]byte("MT-PRIORITY"))
 	}
 	if n := f.set.sizeLimit; n > 0 && f.params.size > n {
+		f.blame = transcript.Policy
 		r := reply{552, "5.3.4", "Message size exceeds fixed limit"}
 		f.log.Event(maillog.Reject{Stage: "MAIL", Client: f.client, Reply: r.String(), From: mail.Address(p.text)})
 		return r
@@ -232,9 +249,15 @@ func (f *front) data(arg []byte) reply {
 	case f.tx == nil || len(f.tx.env.Recipients) == 0:
 		return reply{503, "5.5.1", "Error: need RCPT command"}
 	}
-	f.out.Reply(354, "", "End data with <CR><LF>.<CR><LF>")
+	if len(f.set.access.lists[atData]) > 0 {
+		c := f.check("DATA")
+		if c.message(); c.command(atData, "DATA", dataClass) == refused {
+			return c.answer
+		}
+	}
+	f.put(reply{354, "", "End data with <CR><LF>.<CR><LF>"})
 	r := f.content()
-	f.tx = nil
+	f.endTransaction()
 	return r
 }
 

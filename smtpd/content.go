@@ -6,6 +6,7 @@ import (
 
 	"postrider/lib/header"
 	"postrider/lib/submit"
+	"postrider/lib/transcript"
 	"postrider/lib/wire"
 )
 
@@ -21,11 +22,12 @@ var contentBuffers = sync.Pool{New: func() any { b := make([]byte, contentBuffer
 // content receives what follows DATA and hands it to cleanup as it comes: memory does not
 // grow with the message. It returns the reply; the zero one when the session is over.
 func (f *front) content() reply {
-	f.body, f.bytes = true, 0
+	f.body, f.bytes, f.said = true, 0, false
 	defer func() { f.body = false }()
 	f.borrowBuffer()
 
 	env := &f.tx.env
+	f.apply(env)
 	msg := f.service.server.submit.Begin(env, f.local())
 	open := true // msg has not ended
 	drop := func() {
@@ -36,6 +38,9 @@ func (f *front) content() reply {
 	}
 	defer drop()
 	var refusal reply
+	for _, field := range f.acts.prepend {
+		msg.Write(append(msg.AvailableBuffer(len(field)+2), field+"\r\n"...)) // an error comes again
+	}
 	if _, err := msg.Write(f.set.appendReceived(msg.AvailableBuffer(1024), env, f.addr.Is6(), f.tls)); err != nil {
 		refusal = f.failure(err)
 		drop()
@@ -67,7 +72,7 @@ func (f *front) content() reply {
 			continue
 		}
 		if limit := f.set.sizeLimit; limit > 0 && f.bytes > limit {
-			refusal = reply{552, "5.3.4", "Error: message file too big"}
+			refusal, f.blame = reply{552, "5.3.4", "Error: message file too big"}, transcript.Policy
 			drop()
 		} else if _, err := msg.Write(opening.Take(buf, done)); err != nil {
 			refusal = f.failure(err)
@@ -83,6 +88,14 @@ func (f *front) content() reply {
 		f.log.Infof("bare <LF> received after DATA from %s[%s]", f.client.Name, f.client.Addr)
 		refusal = reply{550, "5.5.2", "Error: bare <LF> received"}
 	}
+	if refusal.code == 0 && len(f.set.access.lists[atEnd]) > 0 {
+		c := f.check("END-OF-MESSAGE")
+		c.message()
+		if c.size = f.bytes; c.command(atEnd, "END-OF-MESSAGE", endClass) == refused {
+			return c.answer
+		}
+		f.apply(env)
+	}
 	if refusal.code == 0 {
 		open = false
 		if err := msg.Close(); err != nil {
@@ -93,7 +106,9 @@ func (f *front) content() reply {
 		}
 	}
 	if refusal.code != 0 {
-		f.refuse("END-OF-MESSAGE", refusal, "")
+		if !f.said {
+			f.refuse("END-OF-MESSAGE", refusal, "")
+		}
 		return refusal
 	}
 	f.errors, f.junk = 0, 0
@@ -105,6 +120,10 @@ func (f *front) content() reply {
 func (f *front) failure(err error) reply {
 	var r *submit.Refused
 	if errors.As(err, &r) {
+		f.said, f.blame = r.Said, transcript.Resource
+		if r.Said || r.Code/100 == 5 {
+			f.blame = transcript.Policy
+		}
 		return reply{r.Code, r.DSN, r.Text}
 	}
 	f.log.Warnf("%s: connection to cleanup lost, the message may or may not be queued: closing without a reply to %s[%s]",

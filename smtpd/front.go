@@ -12,6 +12,7 @@ import (
 	"postrider/lib/daemon"
 	"postrider/lib/mail"
 	"postrider/lib/maillog"
+	"postrider/lib/transcript"
 	"postrider/lib/wire"
 )
 
@@ -31,11 +32,25 @@ type front struct {
 	out     *wire.Writer
 	slot    int
 	crowd   int // sessions of this client when it came
+	began   time.Time
 
 	verb       verb         // the command in hand
 	params     mailParams   // of the last MAIL
 	rcptParams rcptParams   // of the last RCPT
 	tx         *transaction // nil: no MAIL, or it is over
+	acts       acts         // for its message
+	judged     check        // the command that restrictions look at
+	ifPermit   reply        // what MAIL and RCPT hear in the place of a permission (defer_if_permit)
+	claimed    string       // the name that the client's address claims, if it is not client.Name
+	nameLater  bool         // client.Name could not be found for now
+	denied     bool         // nothing but QUIT is heard any more
+
+	chat   *transcript.Chat // what was said, for the postmaster; nil: he does not want it
+	errs   transcript.Class // what went wrong
+	blame  transcript.Class // of the reply to come, if it is not as its code says
+	why    string           // why the session was broken off
+	said   bool             // the log has the refusal of the content already
+	notice bool             // mail of this session was such a notice itself
 
 	where  string // the last command, for the log
 	counts [verbs]struct{ ok, total int }
@@ -53,7 +68,7 @@ type front struct {
 // newFront begins a session.
 func newFront(v *service, conn net.Conn) *front {
 	set := v.set.Load()
-	f := &front{service: v, set: set, raw: conn, conn: conn, where: "CONNECT"}
+	f := &front{service: v, set: set, raw: conn, conn: conn, where: "CONNECT", began: time.Now()}
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		f.addr = a.AddrPort().Addr().Unmap().WithZone("")
 	}
@@ -63,6 +78,9 @@ func newFront(v *service, conn net.Conn) *front {
 	f.out = wire.NewWriter(conn, 1024)
 	f.out.Timeout = set.timeout
 	f.slot, f.crowd = v.server.add(f)
+	if set.notices.Classes != 0 {
+		f.chat = transcript.Begin()
+	}
 	f.log = v.log.Session(f.slot*v.server.of + v.server.number + 1)
 	return f
 }
@@ -70,13 +88,14 @@ func newFront(v *service, conn net.Conn) *front {
 // identify finds out the client's name. It keeps this client alone waiting.
 func (f *front) identify() {
 	if f.set.lookup && f.addr.IsValid() {
-		name, warning := f.service.server.names.of(f.addr, f.service.server.stopping)
-		if warning != "" {
-			f.log.Warnf("%s", warning)
+		a := f.service.server.names.of(f.addr, f.service.server.stopping)
+		if a.Warning != "" {
+			f.log.Warnf("%s", a.Warning)
 		}
-		if name != "" {
-			f.client.Name = name
+		if a.Name != "" {
+			f.client.Name = a.Name
 		}
+		f.claimed, f.nameLater = a.Claimed, a.Temporary
 	}
 	f.log.Event(maillog.Connect{Client: f.client})
 }
@@ -119,6 +138,7 @@ func (f *front) converse() {
 	for !f.closed {
 		if f.errors >= f.set.hardErrors {
 			f.log.Event(maillog.TooManyErrors{Client: f.client, After: f.where})
+			f.errs, f.why = f.errs|transcript.Protocol, "too many errors"
 			f.shut(reply{421, "4.7.0", f.set.hostname + " Error: too many errors"})
 			return
 		}
@@ -164,7 +184,9 @@ func (f *front) lost(err error) {
 	if f.body {
 		e.Bytes = f.bytes
 	}
+	f.why = "lost connection"
 	if errors.Is(err, os.ErrDeadlineExceeded) {
+		f.why = "timeout"
 		f.log.Event(maillog.Timeout(e))
 		f.shut(reply{421, "4.4.2", f.set.hostname + " Error: timeout exceeded"})
 		return
@@ -176,7 +198,7 @@ func (f *front) lost(err error) {
 // shut says why and ends the session.
 func (f *front) shut(r reply) {
 	if !f.closed {
-		f.out.Reply(r.code, r.dsn, r.text)
+		f.put(r)
 		f.closed, f.linger = true, true
 	}
 }
@@ -198,6 +220,7 @@ func (f *front) close() {
 	f.log.Event(maillog.Disconnect{Client: f.client, Commands: f.tally()})
 	f.service.server.vacate(f.slot)
 	f.service.gate.leave()
+	f.tellPostmaster()
 }
 
 // drain reads for a moment what a client sends that has been refused: closing at once

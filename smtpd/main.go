@@ -28,11 +28,12 @@ func serve(ctx context.Context, d *daemon.Daemon) error {
 		}
 	}
 	auth := dovecots{d: d}
+	policy := policies(d.Dial, d.Log)
 	load := func() {
 		open := map[string]bool{}
 		for name, l := range d.Listeners() {
 			line, cfg := d.Service(name)
-			set := newSettings(cfg, d.Opener(), d.Log)
+			set := newSettings(cfg, d.Opener(), policy, d.Log)
 			set.tls = newTLS(cfg, d.File, d.Log)
 			set.sasl = newSASL(cfg, d.File, auth.of, d.Log)
 			s.listen(name, l, d.Log.Named(d.Tag(cfg)), set, line.MaxProc)

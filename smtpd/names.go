@@ -31,12 +31,19 @@ type names struct {
 
 type question struct {
 	conn   *ipc.Conn
-	answer chan proto.Named // has room
+	answer chan answer // has room
+}
+
+// answer is to a NameOf or an Ask. The zero answer is none.
+type answer struct {
+	id    uint64
+	named proto.Named
+	told  proto.Told
 }
 
 // connect takes a connection to smtp and serves it until it ends.
 func (n *names) connect(sock *net.UnixConn) {
-	conn := ipc.New(sock, 4096)
+	conn := ipc.New(sock, 16<<10)
 	defer conn.Close()
 	if _, err := conn.Greet(ipc.Hello{Protocol: proto.NamesName, Version: proto.NamesVersion}); err != nil {
 		return
@@ -54,13 +61,23 @@ func (n *names) connect(sock *net.UnixConn) {
 			break
 		}
 		f.CloseFDs()
-		var a proto.Named
-		if f.Type != proto.TypeNamed || a.Decode(f.Payload) != nil {
+		var a answer
+		switch f.Type {
+		case proto.TypeNamed:
+			err = a.named.Decode(f.Payload)
+			a.id = a.named.ID
+		case proto.TypeTold:
+			err = a.told.Decode(f.Payload)
+			a.id = a.told.ID
+		default:
+			err = ipc.ErrFrame
+		}
+		if err != nil {
 			break
 		}
 		n.mu.Lock()
-		q, ok := n.waiting[a.ID]
-		delete(n.waiting, a.ID)
+		q, ok := n.waiting[a.id]
+		delete(n.waiting, a.id)
 		n.mu.Unlock()
 		if ok {
 			q.answer <- a
@@ -72,7 +89,7 @@ func (n *names) connect(sock *net.UnixConn) {
 	for id, q := range n.waiting {
 		if q.conn == conn {
 			delete(n.waiting, id)
-			q.answer <- proto.Named{}
+			q.answer <- answer{named: proto.Named{Temporary: true}}
 		}
 	}
 }
@@ -84,13 +101,27 @@ func (n *names) expect() {
 	n.known = true
 }
 
-// of returns the confirmed name of addr, or why there is none. Without smtp, when it
-// takes too long, and at a stop, there is no name: no mail waits for it.
-func (n *names) of(addr netip.Addr, stop <-chan struct{}) (name, warning string) {
-	answer := make(chan proto.Named, 1)
-	id, conn := n.ask(answer, stop)
+// of returns what is known of the name of addr. Without smtp, when it takes too long, and
+// at a stop, there is no name: no mail waits for it.
+func (n *names) of(addr netip.Addr, stop <-chan struct{}) proto.Named {
+	return n.put(stop, proto.TypeNameOf, func(id uint64) ipc.Appender { return &proto.NameOf{ID: id, Addr: addr} }).named
+}
+
+// tell returns what the DNS has for a name: NameUnknown, too, when nobody answers.
+func (n *names) tell(kind proto.AskKind, name string, stop <-chan struct{}) proto.Told {
+	if len(name) > 255 {
+		return proto.Told{Outcome: proto.NameNotFound}
+	}
+	return n.put(stop, proto.TypeAsk, func(id uint64) ipc.Appender { return &proto.Ask{ID: id, Kind: kind, Name: name} }).told
+}
+
+// put puts a question to smtp and waits for the answer, for a while.
+func (n *names) put(stop <-chan struct{}, typ uint8, question func(id uint64) ipc.Appender) answer {
+	none := answer{named: proto.Named{Temporary: true}}
+	c := make(chan answer, 1)
+	id, conn := n.ask(c, stop)
 	if conn == nil {
-		return "", ""
+		return none
 	}
 	defer func() {
 		n.mu.Lock()
@@ -100,21 +131,21 @@ func (n *names) of(addr netip.Addr, stop <-chan struct{}) (name, warning string)
 	late := time.NewTimer(nameTime)
 	defer late.Stop()
 	conn.Socket().SetWriteDeadline(time.Now().Add(nameTime))
-	if conn.Send(proto.TypeNameOf, &proto.NameOf{ID: id, Addr: addr}) != nil {
+	if conn.Send(typ, question(id)) != nil {
 		conn.Close() // what it lost nobody can send again
-		return "", ""
+		return none
 	}
 	select {
-	case a := <-answer:
-		return a.Name, a.Warning
+	case a := <-c:
+		return a
 	case <-late.C:
 	case <-stop:
 	}
-	return "", ""
+	return none
 }
 
 // ask takes a number for a question, and the connection to put it to, or none.
-func (n *names) ask(answer chan proto.Named, stop <-chan struct{}) (id uint64, conn *ipc.Conn) {
+func (n *names) ask(answer chan answer, stop <-chan struct{}) (id uint64, conn *ipc.Conn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.conns) == 0 && n.known {

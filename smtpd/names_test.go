@@ -37,6 +37,16 @@ func (i *instance) namer(f func(q *proto.NameOf) *proto.Named) (end func()) {
 			if err != nil {
 				return
 			}
+			if fr.Type == proto.TypeAsk {
+				var q proto.Ask
+				if err := q.Decode(fr.Payload); err != nil {
+					i.t.Error(err)
+				}
+				a := zone(q)
+				a.ID = q.ID
+				conn.Send(proto.TypeTold, &a)
+				continue
+			}
 			var q proto.NameOf
 			if err := q.Decode(fr.Payload); err != nil {
 				i.t.Error(err)

@@ -46,7 +46,18 @@ func (f *front) greet() {
 		f.pipelining(early)
 		return
 	}
-	f.out.Reply(220, "", f.set.banner)
+	if !f.set.access.delay {
+		c := f.check("CONNECT")
+		if c.client() == refused {
+			f.denied = true
+			f.errors++
+			f.wrong(c.answer)
+			f.say(c.answer)
+			return
+		}
+		f.ifPermit = c.ifPermit
+	}
+	f.put(reply{220, "", f.set.banner})
 }
 
 // pipelining sends a client away that does not wait where it must (RFC 2920, section
@@ -95,10 +106,28 @@ func (f *front) finish(r reply) {
 	case r != tooManyRecipients:
 		f.errors++
 	}
+	f.wrong(r)
 	if f.verb == rcptTo && f.tx != nil && r.code >= 400 {
 		f.tx.refused++
 	}
+	f.say(r)
+}
+
+// say replies. A refusal with 421 or 521 (RFC 7504) ends the session.
+func (f *front) say(r reply) {
+	if r.code == 421 || r.code == 521 {
+		f.shut(r)
+		return
+	}
+	f.put(r)
+}
+
+// put writes a reply.
+func (f *front) put(r reply) {
 	f.out.Reply(r.code, r.dsn, r.text)
+	if f.chat != nil {
+		f.chat.Reply(r.code, r.dsn, r.text)
+	}
 }
 
 // tooManyRecipients is no error of the client's, up to smtpd_recipient_overshoot_limit.

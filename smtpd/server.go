@@ -14,6 +14,7 @@ import (
 	"postrider/lib/mail"
 	"postrider/lib/maillog"
 	"postrider/lib/submit"
+	"postrider/lib/transcript"
 )
 
 // server is all the sessions of the process, of whatever service.
@@ -23,6 +24,7 @@ type server struct {
 	ids        mail.IDs
 	submit     submit.Client
 	names      names
+	notices    transcript.Sender
 	full       fullKeys       // of quotas
 	sessions   sync.WaitGroup // and those who wait for new ones
 	stopping   chan struct{}  // closed by stop
@@ -49,7 +51,7 @@ type service struct {
 }
 
 func newServer(log *maillog.Logger) *server {
-	return &server{
+	s := &server{
 		log: log, of: 1,
 		ids:      mail.IDs{Number: uint64(os.Getpid())},
 		stopping: make(chan struct{}),
@@ -57,6 +59,8 @@ func newServer(log *maillog.Logger) *server {
 		fronts:   map[*front]struct{}{},
 		clients:  map[netip.Addr]int{},
 	}
+	s.notices = transcript.Sender{Submit: &s.submit, IDs: &s.ids}
+	return s
 }
 
 // listen serves a listener, or gives new settings to one that is being served: sessions

@@ -10,6 +10,7 @@ import (
 	"postrider/lib/maillog"
 	"postrider/lib/proto"
 	"postrider/lib/table"
+	"postrider/lib/transcript"
 )
 
 // settings are the parameters of a service, as one configuration has them. They do not
@@ -43,15 +44,17 @@ type settings struct {
 	tls  tlsSettings
 	sasl saslSettings
 
-	access access
-	quotas *quotas  // nil: none
-	local  []string // local_header_rewrite_clients
-	own    []netip.Prefix
+	access  access
+	filter  string // content_filter
+	notices transcript.Settings
+	local   []string // local_header_rewrite_clients
+	own     []netip.Prefix
+	quotas  *quotas // nil: none
 }
 
 // newSettings reads them from cfg. What is wrong with tables goes to the log: what
 // depends on such a table is answered with 4xx.
-func newSettings(cfg *config.Config, open table.Opener, log *maillog.Logger) *settings {
+func newSettings(cfg *config.Config, open table.Opener, policy func(*config.Config) policyMaker, log *maillog.Logger) *settings {
 	resolver, err := address.New(cfg, open)
 	if err != nil {
 		log.Warnf("%v", err)
@@ -75,10 +78,12 @@ func newSettings(cfg *config.Config, open table.Opener, log *maillog.Logger) *se
 		noVrfy:       cfg.Bool("disable_vrfy_command"),
 		strictPaths:  cfg.Bool("strict_rfc821_envelopes"),
 		rejectBareLF: cfg.String("smtpd_forbid_bare_newline") == "reject",
-		access:       newAccess(cfg, resolver, open, log),
+		access:       newAccess(cfg, resolver, open, policy(cfg), log),
 		local:        localClients(cfg.List("local_header_rewrite_clients"), log),
 		own:          cfg.Addresses(),
 		quotas:       newQuotas(cfg, open, log),
+		filter:       cfg.String("content_filter"),
+		notices:      transcript.NewSettings(cfg),
 	}
 	s.ehlo = s.hostname + "\nPIPELINING\nSIZE"
 	if s.sizeLimit > 0 {

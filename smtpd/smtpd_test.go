@@ -53,7 +53,8 @@ func settingsFor(t testing.TB, log *maillog.Logger, main string) *settings {
 	if cfg == nil {
 		t.Fatalf("%v", problems)
 	}
-	return newSettings(cfg, func(path string) (*io.SectionReader, error) { return nil, fs.ErrNotExist }, log)
+	return newSettings(cfg, func(path string) (*io.SectionReader, error) { return nil, fs.ErrNotExist },
+		policies(func(name string) (net.Conn, error) { return net.Dial("tcp", strings.TrimPrefix(name, "inet:")) }, log), log)
 }
 
 // run starts an instance whose main.cf has the given lines too.

@@ -28,6 +28,18 @@ type tlsSettings struct {
 // protection is what is known of a session under TLS.
 type protection struct{ text, more string }
 
+// parts are protocol, cipher and bits of a session; those of one in the clear are none.
+func (p *protection) parts() (protocol, cipher, bits string) {
+	if p == nil {
+		return "", "", "0"
+	}
+	if w := strings.Fields(p.text); len(w) >= 5 { // "TLSv1.3 with cipher NAME (256/256 bits)"
+		bits, _, _ = strings.Cut(strings.TrimPrefix(w[4], "("), "/")
+		return w[0], w[3], bits
+	}
+	return "", "", "0"
+}
+
 func newTLS(cfg *config.Config, read tlsconf.Reader, log *maillog.Logger) (t tlsSettings) {
 	if !tlsconf.Server(cfg) {
 		return t
@@ -78,7 +90,7 @@ func (f *front) startTLS(arg []byte) reply {
 		return reply{454, "4.7.0", "TLS not available due to local problem"}
 	}
 	// Nothing is buffered that came in the clear: command has refused it (CVE-2011-0411).
-	f.out.Reply(220, "2.0.0", "Ready to start TLS")
+	f.put(reply{220, "2.0.0", "Ready to start TLS"})
 	if err := f.out.Flush(); err != nil {
 		f.lost(err)
 		return reply{}

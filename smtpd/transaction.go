@@ -11,11 +11,12 @@ import (
 // transaction is what MAIL begins and DATA, RSET or EHLO end. It is replaced whole, so
 // that nothing of one message can reach the next.
 type transaction struct {
-	env     mail.Envelope
-	first   [1]mail.Recipient // room for what most have
-	refused int               // recipients
-	over    int               // recipients beyond the limit
-	line    maillog.Client
+	env      mail.Envelope
+	first    [1]mail.Recipient // room for what most have
+	refused  int               // recipients
+	over     int               // recipients beyond the limit
+	ifPermit reply             // what RCPT hears in the place of a permission
+	line     maillog.Client
 }
 
 // beginMail begins a transaction.
@@ -37,12 +38,31 @@ func (f *front) beginMail(p path) reply {
 		EnvID:   f.params.envID,
 		Ret:     f.params.ret,
 
+		Filter:   f.set.filter,
 		Listener: f.service.line,
 		Priority: f.params.priority, HasPriority: f.params.hasPriority,
 	}}
 	tx.env.Recipients = tx.first[:0]
+	tx.ifPermit = f.ifPermit
+	f.notice = f.notice || f.chat != nil && f.set.notices.IsNotice(sender)
 	f.tx = tx
+	if !f.set.access.delay {
+		c := f.check("MAIL")
+		if c.mail() == refused {
+			f.tx = nil
+			return c.answer
+		}
+		tx.ifPermit = c.ifPermit
+	}
 	return reply{250, "2.1.0", "Ok"}
+}
+
+// endTransaction forgets the transaction, and what was to become of its message.
+func (f *front) endTransaction() {
+	f.tx = nil
+	if f.acts.any() {
+		f.acts = acts{}
+	}
 }
 
 // addRecipient adds a recipient, if the client may name it.
@@ -60,11 +80,12 @@ func (f *front) addRecipient(p path) reply {
 	}
 	// RFC 5321, section 4.5.1: postmaster without a domain is taken from everybody.
 	postmaster := p.bare && strings.EqualFold(string(rcpt), "postmaster")
-	if r := f.set.access.recipient(f.addr, f.client.SASLUser, tx.env.Sender, rcpt); r.code != 0 && !postmaster {
-		if r.code != 501 {
-			f.refuse("RCPT", r, rcpt)
+	if !postmaster {
+		c := f.check("RCPT")
+		c.rcpt, c.named = rcpt, true
+		if r := f.judgeRecipient(c); r.code != 0 {
+			return r
 		}
-		return r
 	}
 	r := mail.Recipient{Address: rcpt, Notify: f.rcptParams.notify, ORCPT: f.rcptParams.orcpt}
 	if p.bare {

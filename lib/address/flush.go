@@ -35,4 +35,4 @@ func (f Flushable) Match(ctx context.Context, site string) (bool, error) {
 
 // ValidSite says whether s is the name of a domain or a literal address, as Postfix
 // demands of a site.
-func ValidSite(s string) bool { return validDomain(s) }
+func ValidSite(s string) bool { return ValidDomain(s) }

@@ -183,7 +183,7 @@ func (r *Resolver) hasOperator(local string) bool {
 
 // foreign is the route, without transport, of an address that is not local.
 func (r *Resolver) foreign(ctx context.Context, local, domain string, routed bool) (Route, string, error) {
-	if local == "" || !r.allowMinus && local[0] == '-' || !validDomain(domain) {
+	if local == "" || !r.allowMinus && local[0] == '-' || !ValidDomain(domain) {
 		return bad("5.1.3", "bad address syntax"), "", nil
 	}
 	rt := Route{Recipient: mail.Address(local + "@" + domain), Routed: routed}
@@ -204,10 +204,10 @@ func bad(dsn, text string) Route {
 	return Route{Bad: &mail.Status{Class: mail.Bounced, DSN: dsn, Text: text}}
 }
 
-// validDomain says whether s is a host name or a literal that mail can go to.
+// ValidDomain says whether s is a host name or a literal that mail can go to.
 // Underscores and bytes above 127 (RFC 6531) pass; a plain number such as
 // 192.0.2.1 is no name.
-func validDomain(s string) bool {
+func ValidDomain(s string) bool {
 	if s != "" && s[0] == '[' {
 		_, ok := literal(s)
 		return ok

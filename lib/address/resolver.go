@@ -166,3 +166,6 @@ func literal(domain string) (netip.Addr, bool) {
 	}
 	return ip.Unmap(), true
 }
+
+// Split divides a local part into user and extension.
+func (r *Resolver) Split(local string) (user, ext string, ok bool) { return r.split.Split(local) }

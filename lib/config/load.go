@@ -105,6 +105,9 @@ func (l *loader) checkMain() {
 	for _, e := range errs {
 		l.add(Fatal, l.main, l.where(e.name), e.err.Error())
 	}
+	if len(errs) == 0 {
+		c.checkRestrictions(func(list, text string) { l.add(Warning, l.main, l.where(list), text) })
+	}
 	for _, s := range c.main {
 		p, ok := Lookup(s.Name)
 		if !ok {

@@ -84,7 +84,7 @@ func Lookup(name string) (Param, bool) {
 // The parts of the table: what we read, and what only Postfix does. A row of the first
 // holds before one of the second.
 var (
-	ours     = [][]Param{instanceParams, addressParams, rewriteParams, smtpdParams, smtpParams, queueParams, localParams, tlsParams, lmtpParams()}
+	ours     = [][]Param{instanceParams, addressParams, rewriteParams, smtpdParams, accessParams, contentParams, smtpParams, queueParams, localParams, tlsParams, lmtpParams()}
 	postfixs = [][]Param{postfixSystem, postfixRewrite, postfixLocal, postfixSMTP, postfixTLS, postfixSMTPD}
 )
 

@@ -65,6 +65,5 @@ var queueParams = []Param{
 	str("bounce_notice_recipient", "postmaster", "Who gets copies of bounces (class bounce)."),
 	str("2bounce_notice_recipient", "postmaster", "Who gets bounces that bounced (class 2bounce)."),
 	str("delay_notice_recipient", "postmaster", "Who gets copies of delay notices (class delay)."),
-	unsupported("the postmaster is told of bounces and delays only",
-		str("error_notice_recipient", "postmaster", "Who hears of errors (resource, software and the like).")),
+	str("error_notice_recipient", "postmaster", "Who gets transcripts of sessions with errors (classes policy, protocol, resource, software, data)."),
 }

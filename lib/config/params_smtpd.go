@@ -25,12 +25,6 @@ var smtpdParams = []Param{
 	yesno("strict_rfc821_envelopes", "no", "Insist on <> around addresses in MAIL and RCPT."),
 	word("smtpd_forbid_bare_newline", "normalize", []string{"no", "normalize", "yes", "note", "reject"},
 		"What to do with a line that ends in LF alone: only CRLF.CRLF ends a message in any case."),
-	list("smtpd_relay_restrictions", "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination", "Who may send to where, before smtpd_recipient_restrictions."),
-	list("smtpd_recipient_restrictions", "", "Further conditions at RCPT."),
-	yesno("smtpd_reject_unlisted_recipient", "yes", "Refuse recipients that the recipient maps do not have."),
-	number("unknown_local_recipient_reject_code", "550", 400, 599, "Reply code for a recipient that local_recipient_maps do not have."),
-	number("unknown_relay_recipient_reject_code", "550", 400, 599, "Reply code for a recipient that relay_recipient_maps do not have."),
-	number("relay_domains_reject_code", "554", 400, 599, "Reply code of reject_unauth_destination."),
 
 	yesno("always_add_missing_headers", "no", "Complete Date:, From: and Message-Id: of mail from other machines too."),
 	yesno("enable_long_queue_ids", "yes", "Queue ids are always long; here for Postfix's main.cf."),

@@ -6,7 +6,6 @@ import "slices"
 // here reads. Who supports one moves it to a row of its own.
 var postfixRewrite = slices.Concat(
 	unread(Unsupported, "not available in this version; give such domains to another server by transport_maps", `
-unknown_virtual_mailbox_reject_code = 550
 virtual_delivery_status_filter = $default_delivery_status_filter
 virtual_gid_maps =
 virtual_mailbox_base =
@@ -45,22 +44,13 @@ smtputf8_enable = ${{$compatibility_level} <level {1} ? {no} : {yes}}
 `),
 	unread(Unsupported, "content comes in as it is; only mail for a server without 8BITMIME is converted (disable_mime_output_conversion)", `
 detect_8bit_encoding_header = yes
-disable_mime_input_processing = no
 force_mime_input_conversion = no
-mime_boundary_length_limit = 2048
-mime_nesting_limit = 100
 `),
 	unread(Unsupported, "not available in this version; filter with a content filter before or behind, by transport_maps", `
-body_checks =
-body_checks_size_limit = 51200
-content_filter =
 default_filter_nexthop =
-header_checks =
 internal_mail_filter_classes =
 message_reject_characters =
 message_strip_characters =
-mime_header_checks = $header_checks
-nested_header_checks = $header_checks
 receive_override_options =
 `),
 	unread(Unsupported, "variable envelope return paths are not available in this version; the list manager can make them", `

@@ -60,44 +60,18 @@ postscreen_watchdog_timeout = 10s
 postscreen_whitelist_interfaces =
 `),
 	unread(Unsupported, "not available in this version; restrictions are smtpd_relay_restrictions and smtpd_recipient_restrictions", `
-multi_recipient_bounce_reject_code = 550
 permit_mx_backup_networks =
-smtpd_client_restrictions =
-smtpd_data_restrictions =
-smtpd_delay_reject = yes
 smtpd_dns_reply_filter =
-smtpd_end_of_data_restrictions =
 smtpd_etrn_restrictions =
-smtpd_helo_restrictions =
 smtpd_log_access_permit_actions =
-smtpd_null_access_lookup_key = <>
 smtpd_reject_filter_maps =
 smtpd_reject_footer =
 smtpd_reject_footer_maps =
-smtpd_reject_unlisted_sender = no
-smtpd_relay_before_recipient_restrictions = ${{$compatibility_level} <level {3.6} ? {no} : {yes}}
-smtpd_restriction_classes =
-smtpd_sender_restrictions =
 `),
 	[]Param{{Name: "smtpd_expansion_filter", Kind: KindRaw, Support: Unsupported, Why: "not available in this version; restrictions are smtpd_relay_restrictions and smtpd_recipient_restrictions",
 		Default: "\\t\\40!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"}},
 	unread(Unsupported, "the restriction that answers with it is not available in this version", `
-access_map_defer_code = 450
-access_map_reject_code = 554
-default_rbl_reply = $rbl_code Service unavailable; $rbl_class [$rbl_what] blocked using $rbl_domain${rbl_reason?; $rbl_reason}
-defer_code = 450
-invalid_hostname_reject_code = 501
 maps_rbl_domains =
-maps_rbl_reject_code = 554
-non_fqdn_reject_code = 504
-rbl_reply_maps =
-reject_code = 554
-reject_tempfail_action = defer_if_permit
-unknown_address_reject_code = 450
-unknown_address_tempfail_action = $reject_tempfail_action
-unknown_client_reject_code = 450
-unknown_helo_hostname_tempfail_action = $reject_tempfail_action
-unknown_hostname_reject_code = 450
 `),
 	unread(Unsupported, "addresses are not probed", `
 address_verify_cache_cleanup_interval = 12h
@@ -139,14 +113,6 @@ smtpd_client_new_tls_session_rate_limit = 0
 smtpd_client_recipient_rate_limit = 0
 `),
 	unread(Unsupported, "policy services are not available in this version", `
-smtpd_policy_service_default_action = 451 4.3.5 Server configuration problem
-smtpd_policy_service_max_idle = 300s
-smtpd_policy_service_max_ttl = 1000s
-smtpd_policy_service_policy_context =
-smtpd_policy_service_request_limit = 0
-smtpd_policy_service_retry_delay = 1s
-smtpd_policy_service_timeout = 100s
-smtpd_policy_service_try_limit = 2
 `),
 	unread(Unsupported, "milters are not available in this version", `
 milter_command_timeout = 30s

@@ -110,7 +110,6 @@ smtpd_tls_session_cache_timeout = 3600s
 `),
 	unread(Unsupported, "SASL is not available in this version", `
 cyrus_sasl_config_path =
-plaintext_reject_code = 450
 smtpd_sasl_exceptions_networks =
 smtpd_sasl_local_domain =
 smtpd_sasl_mechanism_filter = !external, static:rest

@@ -45,6 +45,7 @@ type MX struct {
 // Limits of an answer.
 const (
 	maxChain   = 10      // steps of a CNAME chain
+	maxText    = 512     // bytes of a TXT record that are kept
 	maxRecords = 1000    // records of an answer that are looked at
 	ednsSize   = 1232    // largest UDP answer asked for (DNS flag day 2020)
 	maxTTL     = 1 << 12 // seconds that an answer is kept at most
@@ -229,6 +230,9 @@ func pick(rrs []dns.RR, name, asked string, qtype uint16) (a *answer, ttl uint32
 			if host, ok := Name(rr.Ptr); ok {
 				a.names = append(a.names, host)
 			}
+		case *dns.TXT:
+			text := strings.Join(rr.Txt, "")
+			a.names = append(a.names, strings.Clone(text[:min(len(text), maxText)]))
 		case *dns.A:
 			if ip, ok := netip.AddrFromSlice(rr.A.To4()); ok {
 				a.addrs = append(a.addrs, ip)

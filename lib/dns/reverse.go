@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"github.com/miekg/dns"
 )
@@ -20,6 +21,15 @@ func (r *Resolver) Host(ctx context.Context, addr netip.Addr) (string, error) {
 		return "", err
 	}
 	return a.names[0], nil
+}
+
+// Text returns the texts that a name has (TXT records), the parts of each put together.
+func (r *Resolver) Text(ctx context.Context, name string) ([]string, error) {
+	a, err := r.lookup(ctx, name, dns.TypeTXT)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(a.names), nil
 }
 
 // Names is a hosts file read backwards: addresses to the first name of their first line.

@@ -58,13 +58,17 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 			e.Replaces.Maildrop = v
 		case tagListener:
 			e.Listener = v
+		case tagRedirect:
+			e.Redirect = Address(v)
+		case tagFilter:
+			e.Filter = v
 		case tagHeader:
 			name, value, ok := strings.Cut(v, "\x00")
 			if !ok {
 				return ErrEnvelope
 			}
 			e.Headers = append(e.Headers, Header{name, value})
-		case tagArrival, tagSize, tagOrigin, tagUID, tagBody, tagUTF8, tagKind, tagPriority, tagTrace:
+		case tagArrival, tagSize, tagOrigin, tagUID, tagBody, tagUTF8, tagKind, tagPriority, tagTrace, tagHold, tagDiscard:
 			n, k := uvarint(v)
 			if k != len(v) || k <= 0 {
 				return ErrEnvelope
@@ -82,6 +86,10 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 				e.Body = Body(n)
 			case tagUTF8:
 				e.UTF8 = n != 0
+			case tagHold:
+				e.Hold = n != 0
+			case tagDiscard:
+				e.Discard = n != 0
 			case tagTrace:
 				if n > uint64(TraceRecord) {
 					return ErrEnvelope

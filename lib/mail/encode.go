@@ -33,6 +33,10 @@ const (
 	tagPriority // 10 more than it is
 	tagHeader   // name, NUL, value
 	tagTrace
+	tagHold
+	tagDiscard
+	tagRedirect
+	tagFilter
 )
 
 // Fields inside a recipient field.
@@ -67,6 +71,14 @@ func AppendEnvelope(b []byte, e *Envelope) []byte {
 	if e.Trace != 0 {
 		b = appendUint(b, tagTrace, uint64(e.Trace))
 	}
+	if e.Hold {
+		b = appendUint(b, tagHold, 1)
+	}
+	if e.Discard {
+		b = appendUint(b, tagDiscard, 1)
+	}
+	b = appendString(b, tagRedirect, string(e.Redirect))
+	b = appendString(b, tagFilter, e.Filter)
 	b = appendString(b, tagMessageID, e.MessageID)
 	if r := &e.Replaces; r.ID != "" {
 		n := uvarintLen(uint64(len(r.ID))) + len(r.ID) + uvarintLen(r.File) + uvarintLen(uint64(r.Slot))

@@ -96,6 +96,12 @@ type Envelope struct {
 	MessageID  string // of the content, with its angle brackets, or ""
 	Replaces   Replaces
 
+	// What a restriction of smtpd or a check of the content decided (access(5), header_checks(5)).
+	Hold     bool    // it begins its life on hold
+	Discard  bool    // it is taken and forgotten: it never reaches the disk
+	Redirect Address // who gets it in the place of all its recipients, or ""; for cleanup alone
+	Filter   string  // transport:nexthop by which all of it goes (content_filter), or ""
+
 	// What a policy may decide by (package policy).
 	Listener    string   // the line of master.cf that took the message: "smtp"; "" for local mail
 	Kind        Kind     // noted by cleanup where there is a policy

@@ -64,6 +64,20 @@ type Reject struct {
 	To     mail.Address // "" when it is about no single recipient
 }
 
+// Content: "ID: reject: header Subject: x from NAME[ADDR]; from=<s> to=<r> proto=ESMTP
+// helo=<h>: text", for what a check of the content does to a message (header_checks(5)).
+type Content struct {
+	Queue  mail.QueueID
+	Action string // "reject", "warning", "hold", ...
+	Where  string // "header", "body"
+	Line   string // that matched; the first 200 bytes are shown
+	Client mail.Client
+	Local  bool // it came from this machine
+	From   mail.Address
+	To     mail.Address // the last recipient
+	Text   string       // what the table says behind the action, or ""
+}
+
 // Pickup: "ID: uid=1000 from=<alice>", for a message out of maildrop; with
 // " orig_id=OLD" for one that was queued again.
 type Pickup struct {

@@ -114,6 +114,21 @@ func (e Reject) json(o *object) {
 	o.opt("sasl_username", e.Client.SASLUser)
 }
 
+func (e Content) json(o *object) {
+	o.event("content", e.Queue)
+	o.str("action", e.Action)
+	o.str("where", e.Where)
+	o.str("line", e.line())
+	if !e.Local {
+		o.client(&e.Client)
+		o.opt("proto", e.Client.Protocol)
+		o.opt("helo", e.Client.Helo)
+	}
+	o.str("from", string(e.From))
+	o.opt("to", string(e.To))
+	o.opt("text", e.Text)
+}
+
 func (e Pickup) json(o *object) {
 	o.event("pickup", e.Queue)
 	o.int("uid", int64(e.UID))

@@ -168,6 +168,43 @@ func (e Reject) text(l *line) {
 	}
 }
 
+func (e *Content) line() string {
+	if e.Line == "" {
+		return ""
+	}
+	return e.Line[:min(len(e.Line), 200)]
+}
+
+func (e Content) text(l *line) {
+	l.id(e.Queue)
+	l.str(e.Action + ": " + e.Where + " ")
+	l.peer(e.line())
+	l.str(" from ")
+	if e.Local {
+		l.str("local")
+	} else {
+		l.client(&e.Client)
+	}
+	l.str(";")
+	l.address(" from", e.From)
+	if e.To != "" {
+		l.address(" to", e.To)
+	}
+	if !e.Local && e.Client.Protocol != "" {
+		l.str(" proto=")
+		l.peer(e.Client.Protocol)
+	}
+	if !e.Local && e.Client.Helo != "" {
+		l.str(" helo=<")
+		l.peer(e.Client.Helo)
+		l.str(">")
+	}
+	if e.Text != "" {
+		l.str(": ")
+		l.peer(e.Text)
+	}
+}
+
 func (e Pickup) text(l *line) {
 	l.id(e.Queue)
 	l.str("uid=")

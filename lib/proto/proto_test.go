@@ -29,7 +29,7 @@ func messages() []message {
 		&Profile{"cpu", 10},
 		&Submit{7, true, []byte("env"), []byte("content")},
 		&SubmitPart{7, []byte("more")},
-		&SubmitReplies{[]SubmitReply{{1, 0, "", ""}, {2, 452, "4.3.1", "full"}}},
+		&SubmitReplies{[]SubmitReply{{Tx: 1}, {2, 452, "4.3.1", "full", true}}},
 		&JournalHello{9, Durable{10, 4096}},
 		&Durable{1 << 40, 1 << 33},
 		&Drain{"bounce", 17, []uint64{1, 2}},

@@ -97,6 +97,7 @@ type SubmitReply struct {
 	Code uint16
 	DSN  string // "4.3.1"
 	Text string
+	Said bool // the log has it already
 }
 
 // SubmitUnknown is the Code of a transaction whose outcome nobody knows.
@@ -119,6 +120,7 @@ func (m *SubmitReplies) Append(b []byte) []byte {
 		if r.Code != 0 {
 			b = ipc.AppendString(b, r.DSN)
 			b = ipc.AppendString(b, r.Text)
+			b = ipc.AppendBool(b, r.Said)
 		}
 	}
 	return b
@@ -134,6 +136,7 @@ func (m *SubmitReplies) Decode(b []byte) error {
 		if r.Code != 0 {
 			r.DSN = d.String()
 			r.Text = d.String()
+			r.Said = d.Bool()
 		}
 		m.Replies = append(m.Replies, r)
 	}

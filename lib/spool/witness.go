@@ -128,15 +128,15 @@ func (q *Queue) holdAll(why string) {
 	q.o.Logf("warning: this queue was brought back from an earlier time: %s. What it has may have been delivered since: all of it is put on hold (%d messages, and what the journal has besides). Look at it with postqueue -p; postsuper -H releases, postsuper -d deletes", why, n)
 }
 
-// holdTailed puts a message on hold that a spool from before had in its journal, or in
-// maildrop/.
+// holdTailed puts a message on hold that came so (HOLD of an access table or of a check of
+// the content), or that a spool from before had in its journal or in maildrop/.
 func (q *Queue) holdTailed(c *contentFile, m *Message) {
-	if !q.restored.is || q.tail.again {
+	if q.tail.again || !m.Envelope.Hold && !q.restored.is {
 		return
 	}
-	dead := q.tail.first == 0 || c.number < q.tail.first
-	dropped := m.Envelope.Origin == mail.FromMaildrop && m.Envelope.Arrival.Before(q.restored.at)
-	if (dead || dropped) && c.held.set(m.Ref.Slot) {
+	dead := q.restored.is && (q.tail.first == 0 || c.number < q.tail.first)
+	dropped := q.restored.is && m.Envelope.Origin == mail.FromMaildrop && m.Envelope.Arrival.Before(q.restored.at)
+	if (m.Envelope.Hold || dead || dropped) && c.held.set(m.Ref.Slot) {
 		slots := []uint32{m.Ref.Slot}
 		q.log.endSlots(appendSlots(q.log.begin(), entHold, c.number, slots), c.number, slots)
 		m.Held = true

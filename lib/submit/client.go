@@ -23,6 +23,7 @@ type Refused struct {
 	Code int    // 4xx: another time, 5xx: never
 	DSN  string // RFC 3463
 	Text string
+	Said bool // cleanup has logged it
 }
 
 func (r *Refused) Error() string { return fmt.Sprintf("submit: %d %s %s", r.Code, r.DSN, r.Text) }
@@ -32,7 +33,7 @@ func (r *Refused) Error() string { return fmt.Sprintf("submit: %d %s %s", r.Code
 var ErrSuspect = errors.New("submit: the message crashes cleanup")
 
 // unavailable is what everybody hears while there is no cleanup.
-var unavailable = &Refused{451, "4.3.0", "Error: queue file write error"}
+var unavailable = &Refused{Code: 451, DSN: "4.3.0", Text: "Error: queue file write error"}
 
 // patience is how long a message waits for cleanup to come (back).
 const patience = 5 * time.Second

@@ -212,7 +212,7 @@ func result(r proto.SubmitReply, ended bool) error {
 	case r.Code < 400 || r.Code > 599:
 		return unavailable
 	}
-	return &Refused{int(r.Code), r.DSN, r.Text}
+	return &Refused{int(r.Code), r.DSN, r.Text, r.Said}
 }
 
 // Abort gives the transaction up. Nothing is left of it, unless it has ended.

@@ -58,6 +58,11 @@ func (s Spec) File() bool { return s.Indexed() || slices.Contains(texts, s.Type)
 // Database says whether the table is one that only proxymap can ask.
 func (s Spec) Database() bool { return slices.Contains(databases, s.Type) }
 
+// inlineText says whether the lines of a table stand in its name: regexp:{ {/x/ OK} }.
+func inlineText(s Spec) bool {
+	return slices.Contains([]string{"regexp", "pcre", "cidr"}, s.Type) && strings.HasPrefix(s.Name, "{")
+}
+
 // maxNested is how deep tables of tables may be.
 const maxNested = 10
 
@@ -107,6 +112,12 @@ func parse(text string, depth int) (Spec, error) {
 		if s.Database() && depth > 0 {
 			return wrong("a database cannot be a part of another table")
 		}
+		if inlineText(s) {
+			if _, err := braced(s.Name); err != nil {
+				return wrong("write %s:{ {line one}, {line two} }: %v", s.Type, err)
+			}
+			break
+		}
 		if !strings.HasPrefix(s.Name, "/") {
 			return wrong("write the full path of the file")
 		}
@@ -125,6 +136,7 @@ func (s Spec) Files() []string {
 			paths = append(paths, passwdFile)
 		case leaf.Indexed():
 			paths = append(paths, leaf.Name+IndexSuffix)
+		case inlineText(leaf):
 		case slices.Contains(texts, leaf.Type), leaf.Database():
 			paths = append(paths, leaf.Name)
 		}
@@ -201,6 +213,13 @@ func (s Spec) open(o *Options, alias bool) (Table, error) {
 	if s.Database() {
 		return nil, fmt.Errorf("open table %s: %w: only lookup in sched.cf asks databases; make a hash: table of it with postmap", s, ErrSpec)
 	}
+	if inlineText(s) {
+		lines, err := braced(s.Name)
+		if err != nil {
+			return nil, err
+		}
+		return s.read("main.cf", strings.Join(lines, "\n"), o)
+	}
 	path := s.Files()[0]
 	r, err := o.Open(path)
 	if err != nil {
@@ -223,15 +242,20 @@ func (s Spec) open(o *Options, alias bool) (Table, error) {
 	if _, err := io.ReadFull(io.NewSectionReader(r, 0, r.Size()), b); err != nil {
 		return nil, fmt.Errorf("read table %s: %w", s, err)
 	}
+	return s.read(path, string(b), o)
+}
+
+// read makes a table of its text.
+func (s Spec) read(path, text string, o *Options) (Table, error) {
 	switch s.Type {
 	case "unix":
-		return parsePasswd(string(b)), nil
+		return parsePasswd(text), nil
 	case "regexp", "pcre":
-		return parsePatterns(path, string(b), s.Type == "pcre", o.Fixed)
+		return parsePatterns(path, text, s.Type == "pcre", o.Fixed)
 	case "cidr":
-		return parseNetworks(path, string(b))
+		return parseNetworks(path, text)
 	}
-	return parseText(path, string(b))
+	return parseText(path, text)
 }
 
 func (s Spec) openParts(o *Options) (Table, error) {

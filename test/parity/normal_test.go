@@ -65,6 +65,10 @@ var rules = []rule{
 	differs("Messages that are too large", `(?m)^smtpd: ID\d+: reject: END-OF-MESSAGE .*message file too big.*\n`, ""),
 	differs("Messages that are too large", `(?m)^cleanup: warning: mail_stream_cleanup: close error\n`, ""),
 	differs("Messages that are too large", `(?m)^(?:postdrop: warning: uid=0: File too large|sendmail: warning: mail_stream_cleanup: close error)\n`, ""),
+	differs("Mail of this machine that a check refuses", `(?m)^error: (ID1: to=<nobody@local.test>, relay=none.*\n)(pickup.*\n)qmgr: ID1: from=<a@source.test>, .*\nqmgr: ID1: removed\n`, "cleanup: $1$2"),
+	differs("Messages that smtpd refuses at their end", `(?m)^cleanup: ID1: message-id=.*\n(smtpd: ID1: client=.*\nsmtpd: ID1: reject: END-OF-MESSAGE)`, "$1"),
+	differs("Redirected mail", `(?m)^(qmgr: ID1: from=<redirect@access.test>, size=N, nrcpt=)\d`, "${1}N"),
+	differs("Restrictions that nobody knows", `(?m)^smtpd: warning: unknown smtpd restriction: .*\n`, ""),
 	differs("Reports that nobody gets", `(?m)^bounce: ID\d+: non-delivery notification discarded.*\n`, ""),
 }
 

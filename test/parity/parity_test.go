@@ -33,7 +33,32 @@ func settings(dir, next, down string) []string {
 		"smtp_generic_maps = inline:{ {inside@source.test=outside@sink.test} {@lan.test=@wan.test} {quote@source.test=a.b@sink.test} }",
 		"home_mailbox =", "smtpd_hard_error_limit = 5", "smtpd_soft_error_limit = 20", "smtpd_recipient_limit = 3", "recipient_delimiter = +",
 		"minimal_backoff_time = 1000s", "smtpd_delay_reject = yes", "smtputf8_enable = yes", "smtpd_discard_ehlo_keywords = etrn chunking",
+		// Restrictions and checks of the content that only speak to the senders, names and texts of their own transactions.
+		"smtpd_restriction_classes = strict",
+		"strict = reject_non_fqdn_recipient, reject_multi_recipient_bounce, check_recipient_access inline:{ {shut@sink.test=REJECT strictly} }",
+		"smtpd_client_restrictions = check_client_access inline:{ {192.0.2=REJECT} {192.0.2.1=OK} }",
+		"smtpd_helo_restrictions = check_helo_access inline:{ {bad.helo.test=REJECT go away} {under.test=REJECT} {short=reject_non_fqdn_helo_hostname} {in_valid..test=reject_invalid_helo_hostname} {literal.test=WARN} }",
+		"smtpd_sender_restrictions = check_sender_access inline:{ " + access("reject=REJECT", "text=REJECT 5.7.9 not you", "defer=DEFER", "defertext=DEFER some day", "code=550 no thanks",
+			"code4=450 4.7.7 later", "close=421 4.7.0 go away", "hold=HOLD", "holdtext=HOLD for the operator", "discard=DISCARD", "discardtext=DISCARD spam", "redirect=REDIRECT nobody@local.test",
+			"warn=WARN look at this", "warnonly=warn_if_reject, reject", "info=INFO seen", "prepend=PREPEND X-Access: yes", "bcc=BCC archive@sink.test", "permit=OK", "ifpermit=DEFER_IF_PERMIT",
+			"ifpermittext=DEFER_IF_PERMIT 4.7.8 perhaps", "ifreject=DEFER_IF_REJECT, reject", "strict=strict", "number=12345", "bare=WARN", "bareinfo=INFO", "filter=FILTER smtp:[127.0.0.1]:"+next,
+			"dunno=DUNNO", "nonsense=reject_nothing_at_all", "lists=warn_if_reject, reject, defer") + " {access.net=REJECT the domain} {local-part@=REJECT the name} }",
+		"smtpd_recipient_restrictions = check_recipient_access inline:{ {plus@sink.test=REJECT no extensions} {unlisted@sink.test=OK} {rejected@local.test=550 5.1.1 gone} }",
+		"smtpd_data_restrictions = reject_multi_recipient_bounce, check_sender_access inline:{ {data@access.test=REJECT at DATA} }",
+		"smtpd_end_of_data_restrictions = check_sender_access inline:{ {end@access.test=REJECT at the end} {endhold@access.test=HOLD} }",
+		"header_checks = regexp:{ {/^Subject: check reject$$/ REJECT} {/^Subject: check rejecttext/ REJECT 5.7.9 no such things} {/^Subject: check later/ REJECT 4.7.9 later} {/^Subject: check warn/ WARN hm} {/^Subject: check bare/ WARN} {/^Subject: check info/ INFO} {/^Subject: check hold/ HOLD} {/^Subject: check discard/ DISCARD} {/^Subject: check ignore/ IGNORE} {/^Subject: check replace/ REPLACE Subject: replaced} {/^Subject: check prepend/ PREPEND X-Check: yes} {/^Subject: check redirect/ REDIRECT nobody@local.test} {/^Subject: check bcc/ BCC archive@sink.test} {/^Subject: check strip/ STRIP} {/^Subject: check folded.*tail/ WARN} {/^Content-Disposition:.*\\.exe/ REJECT no programs} }",
+		"body_checks = regexp:{ {/^check reject/ REJECT} {/^check warn/ WARN in the body} {/^check ignore/ IGNORE} {/^check replace/ REPLACE something else} }",
 	}
+}
+
+// access makes entries of an inline table for senders in access.test.
+func access(entries ...string) string {
+	var b strings.Builder
+	for _, e := range entries {
+		name, action, _ := strings.Cut(e, "=")
+		fmt.Fprintf(&b, "{%s@access.test=%s} ", name, action)
+	}
+	return b.String()
 }
 
 type ours struct{ *instance.Instance }
