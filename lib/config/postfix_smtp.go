@@ -5,7 +5,7 @@ import "slices"
 // postfixSMTP are the parameters of Postfix about the SMTP and LMTP client that nothing
 // here reads. Who supports one moves it to a row of its own.
 var postfixSMTP = slices.Concat(
-	unread(Unsupported, "not available in this version; TLS is not spoken", `
+	unread(Unsupported, "this part of TLS is not available in this version", `
 requiretls_enable = no
 smtp_requiretls_policy =
 smtp_tls_block_early_mail_reply = no
@@ -33,7 +33,7 @@ smtp_tlsrpt_skip_reused_handshakes = no
 smtp_tlsrpt_socket_name =
 tls_required_enable = yes
 `),
-	unread(Unsupported, "SASL is not available in this version", `
+	unread(Unsupported, "this part of logins is not available in this version", `
 send_cyrus_sasl_authzid = no
 smtp_sasl_auth_cache_name =
 smtp_sasl_auth_cache_time = 90d
@@ -42,7 +42,7 @@ smtp_sasl_path =
 smtp_sasl_type = cyrus
 smtp_send_dummy_mail_auth = no
 `),
-	unread(Unsupported, "LMTP is not available in this version", `
+	unread(Unsupported, "not available in this version of LMTP", `
 lmtp_address_verify_target = rcpt
 lmtp_assume_final = no
 lmtp_bind_address_enforce = no

@@ -87,7 +87,7 @@ tlsproxy_tls_security_level = $smtpd_tls_security_level
 tlsproxy_use_tls = $smtpd_use_tls
 tlsproxy_watchdog_timeout = 10s
 `),
-	unread(Unsupported, "not available in this version; TLS is not spoken", `
+	unread(Unsupported, "this part of TLS is not available in this version", `
 smtpd_tls_CAfile =
 smtpd_tls_CApath =
 smtpd_tls_always_issue_session_ids = yes
@@ -108,7 +108,7 @@ smtpd_tls_req_ccert = no
 smtpd_tls_session_cache_database =
 smtpd_tls_session_cache_timeout = 3600s
 `),
-	unread(Unsupported, "SASL is not available in this version", `
+	unread(Unsupported, "this part of logins is not available in this version", `
 cyrus_sasl_config_path =
 smtpd_sasl_exceptions_networks =
 smtpd_sasl_local_domain =
