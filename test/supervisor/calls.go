@@ -15,6 +15,11 @@ type watching struct {
 	names int
 }
 
+// changes are the kinds of calls that a file system that is read-only refuses. openat says
+// it by its flags.
+var changes = map[string]bool{"write": true, "sync": true, "truncate": true, "remove": true, "rename": true, "link": true,
+	"mkdir": true, "chmod": true, "chown": true, "utimes": true}
+
 // watched are the calls that the supervisor sees: all by which a program of Go touches
 // files and sockets, but for waiting and for setting options.
 var watched = map[uint32]watching{

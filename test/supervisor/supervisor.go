@@ -31,6 +31,7 @@ type Call struct {
 	Program string // the name of its process
 	Op      string // open, read, write, sync, ...
 	Path    string // of the file; "socket" for one, "pipe" and so on for what has no name
+	Changes bool   // the file system, where the path is in one: a file opened for writing does
 }
 
 // Answer is what becomes of a call: it is made, or it fails with Err. Before that Do is
@@ -172,7 +173,10 @@ func ioctl(fd int, request uintptr, arg unsafe.Pointer) unix.Errno {
 // describe says what the call is about.
 func describe(q *notice) Call {
 	w := watched[uint32(q.nr)]
-	c := Call{Thread: int(q.pid), Op: w.op}
+	c := Call{Thread: int(q.pid), Op: w.op, Changes: changes[w.op]}
+	if q.nr == unix.SYS_OPENAT {
+		c.Changes = q.args[2]&(unix.O_ACCMODE|unix.O_CREAT|unix.O_TRUNC) != unix.O_RDONLY
+	}
 	task := fmt.Sprintf("/proc/%d", q.pid)
 	comm, _ := os.ReadFile(task + "/comm")
 	c.Program = strings.TrimSpace(string(comm))
