@@ -14,19 +14,26 @@ import (
 	"postrider/test/source"
 )
 
-// The log's file system is full, or the log and its directory are removed:
+// The log's file system is full or read-only, or the log and its directory are removed:
 // mail flows as ever, and when the place is there again so are the lines, with no help.
 func TestLogGoneAndBack(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: mounts a small tmpfs")
 	}
-	for name, fault := range map[string]func(t *testing.T, dir string) (undo func()){
-		"full": func(t *testing.T, dir string) func() {
+	for name, fault := range map[string]func(t *testing.T, i *instance.Instance, dir string) (undo func()){
+		"full": func(t *testing.T, _ *instance.Instance, dir string) func() {
 			filler := filepath.Join(dir, "fill")
 			fillFile(t, filler)
 			return func() { must(t, os.Remove(filler)) }
 		},
-		"removed": func(t *testing.T, dir string) func() {
+		// It can become so only while nobody has the log open.
+		"read-only": func(t *testing.T, i *instance.Instance, dir string) func() {
+			i.Kill()
+			must(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+			i.Start()
+			return func() { must(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT, "")) }
+		},
+		"removed": func(t *testing.T, _ *instance.Instance, dir string) func() {
 			must(t, os.RemoveAll(filepath.Join(dir, "sub")))
 			return func() { must(t, mkdirAs(filepath.Join(dir, "sub"), dir)) }
 		},
@@ -54,7 +61,7 @@ func TestLogGoneAndBack(t *testing.T) {
 				return strings.Contains(string(b), id)
 			}
 			i.Await("a log", logged)
-			undo := fault(t, dir)
+			undo := fault(t, i, dir)
 			for range 300 {
 				n++
 				send(t, i, &l, source.New(fmt.Sprintf("m%d", n), "a@source.test", 1000, "r@far.test"))
