@@ -308,3 +308,36 @@ func TestAgeOfWhatWasNeverDeferred(t *testing.T) {
 		})
 	}
 }
+
+// TestVerbBetweenResultAndMark: an operator's verb comes when the result of a recipient is
+// known and nothing of it is on the disk yet. The verb is durable when the operator hears of
+// it, and so is the mark before it: the power fails right then, and the first recipient is
+// not tried again.
+func TestVerbBetweenResultAndMark(t *testing.T) {
+	for name, verb := range map[string]struct {
+		do   func(*rig, []Target)
+		left bool // whether the other recipient is left
+		held bool
+	}{
+		"delete": {func(r *rig, ts []Target) { r.q.Delete(ts) }, false, false},
+		"hold":   {func(r *rig, ts []Target) { r.q.Hold(ts) }, true, true},
+		"flush":  {func(r *rig, ts []Target) { r.q.Expedite(ts) }, true, false},
+	} {
+		for seed := range uint64(16) { // of what is not synced, a power cut takes some
+			r := newRig(t, seed)
+			a := r.send(2)
+			m := r.tail()[0]
+			r.q.Done(m.Ref, 0) // the mark is in memory
+			verb.do(r, r.targets(a))
+			r.sync() // the operator hears of it
+			r.powerCut()
+			ms := append(r.tail(), r.due()...)
+			if !verb.left {
+				r.expect("deleted and there", ms)
+			} else if len(ms) != 1 || !ms[0].State.Done.Has(0) || ms[0].State.Done.Has(1) || r.q.IsHeld(ms[0].Ref) != verb.held {
+				t.Errorf("%s, seed %d: %+v", name, seed, ms)
+			}
+			r.q.Close()
+		}
+	}
+}
