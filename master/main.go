@@ -111,6 +111,8 @@ func (e environment) load(warnings bool) (*config.Config, config.Problems, error
 		switch {
 		case p.Severity == config.Fatal:
 			fmt.Fprintf(os.Stderr, "%s: fatal: %s\n", filepath.Base(os.Args[0]), p)
+		case warnings && p.Severity == config.Unused:
+			fmt.Fprintf(os.Stderr, "%s: warning: %s (no parameter has this name: postconf -d lists them)\n", filepath.Base(os.Args[0]), p)
 		case warnings:
 			fmt.Fprintf(os.Stderr, "%s: warning: %s\n", filepath.Base(os.Args[0]), p)
 		}

@@ -52,11 +52,13 @@ func (e environment) check() error {
 	if err := checkDaemons(p); err != nil {
 		fail("%v", err)
 	}
+	owners := false // something is wrong that set-permissions mends
 	for _, d := range directories(c, a) {
 		faults, warnings := d.check()
 		for _, l := range faults {
 			if a != nil {
 				fail("%s", l)
+				owners = true
 			} else {
 				say("warning: %s", l)
 			}
@@ -68,12 +70,13 @@ func (e environment) check() error {
 	for _, f := range installation(c, a) {
 		for _, l := range f.check() {
 			fail("%s", l)
+			owners = true
 		}
 	}
-	for _, l := range p.checkTables() {
+	for _, l := range append(lookupFaults(c), p.checkTables()...) {
 		fail("%s", l)
 	}
-	for _, l := range p.checkSecrets() {
+	for _, l := range append(logFaults(c), p.checkSecrets()...) {
 		say("warning: %s", l)
 	}
 	info, warnings := notes(c)
@@ -89,10 +92,10 @@ func (e environment) check() error {
 			break
 		}
 	}
+	if owners && os.Geteuid() == 0 {
+		say("owners and modes are mended by: %s -c %s set-permissions", filepath.Base(os.Args[0]), e.dir)
+	}
 	if failed {
-		if os.Geteuid() == 0 {
-			say("owners and modes are mended by: %s -c %s set-permissions", filepath.Base(os.Args[0]), e.dir)
-		}
 		return errSaid
 	}
 	return nil

@@ -35,13 +35,13 @@ myorigin = a b
 `, `relay unix - - - - - smtp -o smtp_helo_timeout=soon -o bar=$via_master -o zz=1
 `)
 	want := []string{
-		"0 /c/main.cf, line 2: bad numerical configuration: hopcount_limit = many",
+		"0 /c/main.cf, line 2: bad numerical configuration: hopcount_limit = many (a number without a unit is needed)",
 		"0 /c/main.cf, line 3: bad boolean configuration: soft_bounce = maybe (write yes or no)",
 		"0 /c/main.cf, line 4: bad time configuration: smtpd_timeout = 5x (a number and s, m, h, d or w)",
 		"0 /c/main.cf, line 5: bad value: mynetworks_style = all (one of: host, subnet, class)",
 		"0 /c/main.cf, line 6: bad value in inet_protocols: ipv5 (one of: all, ipv4, ipv6)",
 		"0 /c/main.cf, line 7: invalid line_length_limit parameter value 1 < 512",
-		"0 /c/main.cf, line 13: bad numerical configuration: relay_destination_recipient_limit = none",
+		"0 /c/main.cf, line 13: bad numerical configuration: relay_destination_recipient_limit = none (a number without a unit is needed)",
 		"0 /c/main.cf, line 15: pattern list: open /c/missing: file does not exist",
 		"0 /c/main.cf, line 18: bad value: smtp_bind_address = ::1 (an IPv4 address is needed)",
 		"0 /c/main.cf, line 19: bad value: dns_nameservers = 127.0.0.1 (write address:port, for example 127.0.0.1:53 or [::1]:53)",

@@ -34,7 +34,7 @@ func (p *Param) parse(text string) (v value, err error) {
 	case KindInt:
 		v.n, err = strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return v, errf("bad numerical configuration: %s = %s", p.Name, clip(text))
+			return v, errf("bad numerical configuration: %s = %s (a number without a unit is needed)", p.Name, clip(text))
 		}
 		if v.n < p.Min {
 			return v, errf("invalid %s parameter value %d < %d", p.Name, v.n, p.Min)

@@ -229,6 +229,9 @@ func TestReplacesPostfix(t *testing.T) {
 	if !strings.Contains(out, "The following packages will be REMOVED:\n  postfix") {
 		t.Errorf("apt says:\n%s", out)
 	}
+	if !strings.Contains(out, "the configuration of Postfix stays in /etc/postfix") {
+		t.Errorf("the package says nothing of /etc/postfix:\n%s", out)
+	}
 	m.run("postrider start && echo x | mail -s 'after the switch' root")
 	m.received("root", "Subject: after the switch")
 	m.run("postrider stop")

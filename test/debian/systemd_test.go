@@ -215,6 +215,7 @@ touch /var/note/stopped
 	if out := m.run("dpkg-query -W -f '${Version}' postrider"); !strings.HasSuffix(out, "+later") {
 		t.Errorf("version %s", out)
 	}
+	m.run("rm /later.deb")
 	failed, _ := os.ReadFile(m.path("/var/note/load"))
 	t.Logf("%d accepted, refused: %q", len(all), failed)
 }
