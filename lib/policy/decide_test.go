@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -145,5 +146,18 @@ func TestDecideTakesNoMemory(t *testing.T) {
 	var d Decision
 	if n := testing.AllocsPerRun(100, func() { p.Decide(&f, &d) }); n != 0 {
 		t.Errorf("%v allocations for a decision", n)
+	}
+	// 20 µs are asked for; the best of many, since the machine is not ours alone.
+	best := time.Duration(math.MaxInt64)
+	for range 50 {
+		const n = 100
+		begin := time.Now()
+		for range n {
+			p.Decide(&f, &d)
+		}
+		best = min(best, time.Since(begin)/n)
+	}
+	if t.Logf("200 rules: %v", best); best > 20*time.Microsecond {
+		t.Errorf("200 rules take %v, 20 µs are asked for", best)
 	}
 }

@@ -60,10 +60,19 @@ func (b *block) alternative(name string) string {
 	return suggest(name, b.asked)
 }
 
+// isFact says whether a name is that of a fact.
+func isFact(name string) bool {
+	return name == "header" || slices.ContainsFunc(policy.Catalogue, func(f policy.FactInfo) bool { return f.Name == name })
+}
+
 // constant evaluates an argument that has no facts in it.
 func (b *block) constant(e hclsyntax.Expression) (cty.Value, bool) {
 	v, ds := e.Value(nil)
 	if ds.HasErrors() || !v.IsWhollyKnown() || v.IsNull() {
+		if t, is := e.(*hclsyntax.ScopeTraversalExpr); is && len(t.Traversal) == 1 && !isFact(t.Traversal.RootName()) {
+			b.errorf(e.Range(), "write it in quotes: %q", t.Traversal.RootName())
+			return cty.NilVal, false
+		}
 		b.errorf(e.Range(), "write a constant here; facts belong into when, key and the block facts")
 		return v, false
 	}

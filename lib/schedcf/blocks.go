@@ -2,6 +2,9 @@ package schedcf
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -225,6 +228,9 @@ func (r *reader) window(b *block, d declaration) {
 			_, err = time.LoadLocationFromTZData(zone, data)
 		}
 		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("there is no time zone %q on this machine", zone)
+			}
 			b.errorf(zoneAt, "zone: %v; write a name such as \"Europe/Vienna\"", err)
 			w.Zone = ""
 		}

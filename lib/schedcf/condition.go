@@ -191,6 +191,10 @@ func (c *compiler) part(x hclsyntax.Expression, near *policy.FactInfo) (value, b
 				return c.header(v.AsString(), x.Range())
 			}
 		}
+		if t, is := x.Collection.(*hclsyntax.ScopeTraversalExpr); is && t.Traversal.RootName() == "header" {
+			c.errorf(x.Range(), "the name of a field stands in quotes: header[\"x-tenant\"]")
+			return value{}, false
+		}
 		c.errorf(x.Range(), "only header has members: header[\"x-tenant\"]")
 		return value{}, false
 	case *hclsyntax.TemplateExpr:
@@ -332,6 +336,8 @@ func (c *compiler) name(t hcl.Traversal, at hcl.Range) (value, bool) {
 	}
 	if is, ok := otherFacts[root]; ok {
 		c.errorf(at, "there is no fact %q; here it is %s", root, is)
+	} else if text := string(at.SliceBytes(c.src)); len(t) > 1 && text != "" {
+		c.errorf(at, "a text stands in quotes: %q", text)
 	} else {
 		c.errorf(at, "there is no fact %q%s", root, suggest(root, append(names, "header")))
 	}

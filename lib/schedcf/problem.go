@@ -77,17 +77,6 @@ func (r *reader) warnf(at hcl.Range, format string, args ...any) {
 	r.problem(at, true, format, args...)
 }
 
-// diagnose takes over what HCL found.
-func (r *reader) diagnose(ds hcl.Diagnostics) {
-	for _, d := range ds {
-		at := hcl.Range{}
-		if d.Subject != nil {
-			at = *d.Subject
-		}
-		r.problem(at, d.Severity == hcl.DiagWarning, "%s: %s", strings.ToLower(d.Summary), strings.ReplaceAll(d.Detail, "\n", " "))
-	}
-}
-
 // suggest returns "; did you mean X?" with the name that is nearest to a wrong one, or
 // says which there are.
 func suggest(name string, known []string) string {
