@@ -118,11 +118,14 @@ func (s *stateFiles) write(data []byte) error {
 	}
 	i, generation := 1-s.newest, s.generation+1
 	f := s.files[i]
-	b := append(stateLine(generation, data), data...)
-	if _, err := f.WriteAt(b, 0); err != nil {
+	line := stateLine(generation, data)
+	if _, err := f.WriteAt(line, 0); err != nil { // from here on until all is written the checksum fails
 		return err
 	}
-	if err := f.Truncate(int64(len(b))); err != nil {
+	if _, err := f.WriteAt(data, int64(len(line))); err != nil {
+		return err
+	}
+	if err := f.Truncate(int64(len(line) + len(data))); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {

@@ -138,7 +138,7 @@ func (m *manager) termsFor(d *policy.Decision, source int, domain string) *sched
 		t.Window = p.Windows[d.Window].Name
 	}
 	for _, l := range d.Limits {
-		key := sched.LimitKey{Limit: limitName(&p.Limits[l.Limit]), Key: l.Key}
+		key := sched.LimitKey{Limit: limitName(&p.Limits[l.Limit]), Key: strings.Clone(l.Key)} // it is remembered, its message is not
 		if p.Limits[l.Limit].PerSource && source != 0 {
 			key.Key += "\x00" + p.Sources[source].Name
 		}

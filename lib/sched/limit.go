@@ -158,6 +158,7 @@ func (m *Machine) refer(l *limit, n int) {
 	case l.rested(m.now):
 		m.forgetLimit(l)
 	default:
+		l.alone = nil
 		m.idleLimits.member(&l.idle, true)
 	}
 }

@@ -88,12 +88,16 @@ func (m *Machine) Snapshot(now Time) Snapshot {
 	for x := m.idle.last; x != nil; x = x.prev {
 		m.add(&s, x.of)
 	}
+	dues := make([]time.Duration, 0, len(m.limits)) // of most limits: they have one rate
+	s.Limits = make([]LimitState, 0, len(m.limits))
 	for _, l := range m.limits {
 		if !l.rested(m.now) && len(l.key) <= maxKey && utf8.ValidString(l.key) {
 			state := LimitState{Name: l.rule.name, Key: l.key}
+			from := len(dues)
 			for _, due := range l.due {
-				state.Due = append(state.Due, max(due.Sub(m.now), 0))
+				dues = append(dues, max(due.Sub(m.now), 0))
 			}
+			state.Due = dues[from:len(dues):len(dues)]
 			s.Limits = append(s.Limits, state)
 		}
 	}

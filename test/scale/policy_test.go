@@ -5,7 +5,7 @@ package scale
 import (
 	"context"
 	"fmt"
-	"math"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -79,18 +79,19 @@ rule {
 }(), "") + "rule { schedule = \"patient\" }\n"
 
 // TestPolicyCost: what ten rules cost each message, in processor time of all daemons
-// together: two systems, one without a policy, take their turns.
+// together: two systems, one without a policy, take their turns, in short rounds, since
+// what else the machine does is no less for the one than for the other then.
 func TestPolicyCost(t *testing.T) {
-	n := many(10_000)
+	const n, rounds = 2000, 60
+	daemons := []string{"smtpd", "cleanup", "qmgr", "smtp"}
 	type system struct {
 		*world
 		arrived atomic.Int64
-		least   time.Duration // processor time of the best round
+		total   map[string]time.Duration
 	}
-	daemons := []string{"smtpd", "cleanup", "qmgr", "smtp"}
 	systems := [2]*system{}
 	for i := range systems {
-		s := &system{world: newWorld(t, "smtp:"+dead, "default_process_count = 1"), least: math.MaxInt64}
+		s := &system{world: newWorld(t, "smtp:"+dead, "default_process_count = 1"), total: map[string]time.Duration{}}
 		if i == 1 {
 			s.WriteFile("conf/sched.cf", tenRules)
 		}
@@ -98,26 +99,46 @@ func TestPolicyCost(t *testing.T) {
 		s.Start()
 		systems[i] = s
 	}
-	for round := range 9 {
-		for _, s := range systems {
-			effort := func() (sum time.Duration) {
-				for _, d := range daemons {
-					sum += EffortOf(s.PID(d)).CPU
-				}
-				return sum
-			}
-			before, want := effort(), s.arrived.Load()+int64(n)
-			s.feed(n, func(int) string { return "r@good.test" })
-			s.until("all mail", time.Minute, func() bool { return s.arrived.Load() >= want })
-			if cost := effort() - before; round > 0 {
-				s.least = min(s.least, cost)
-			}
+	round := func(s *system) (sum time.Duration) {
+		before := map[string]time.Duration{}
+		for _, d := range daemons {
+			before[d] = OnCPU(s.PID(d))
 		}
+		want := s.arrived.Load() + n
+		s.feed(n, func(int) string { return "r@good.test" })
+		s.until("all mail", time.Minute, func() bool { return s.arrived.Load() >= want })
+		for _, d := range daemons {
+			used := OnCPU(s.PID(d)) - before[d]
+			s.total[d] += used
+			sum += used
+		}
+		return sum
 	}
-	without, with := systems[0].least, systems[1].least
-	more := 100 * (float64(with)/float64(without) - 1)
-	record(t, "ten rules: processor time of all daemons for each message", "under 5 % more", more < 5, "%.1f %% more: %.0f µs, without a policy %.0f µs (the least of eight rounds of %d)",
-		more, float64(with.Microseconds())/float64(n), float64(without.Microseconds())/float64(n), n)
+	for range 5 { // until sessions are kept and buffers have grown
+		round(systems[0])
+		round(systems[1])
+	}
+	clear(systems[0].total)
+	clear(systems[1].total)
+	var more []float64 // in percent
+	for i := range rounds {
+		first := i % 2
+		var cost [2]time.Duration
+		cost[first] = round(systems[first])
+		cost[1-first] = round(systems[1-first])
+		more = append(more, 100*(float64(cost[1])/float64(cost[0])-1))
+	}
+	slices.Sort(more)
+	var each [2]float64 // µs a message
+	for _, d := range daemons {
+		of := func(i int) float64 { return float64(systems[i].total[d].Nanoseconds()) / 1e3 / n / rounds }
+		t.Logf("%-8s %5.1f µs, without a policy %5.1f µs", d, of(1), of(0))
+		each[0] += of(0)
+		each[1] += of(1)
+	}
+	median := more[rounds/2]
+	record(t, "ten rules: processor time of all daemons for each message", "under 5 % more", median < 5, "%.1f %% more (half of %d rounds of %d: %.1f to %.1f); %.0f µs, without %.0f µs",
+		median, rounds, n, more[rounds/4], more[rounds*3/4], each[1], each[0])
 }
 
 // TestPolicyKeys: what a limit costs qmgr in memory whose rate has 100,000 keys to

@@ -56,3 +56,16 @@ func EffortOf(pid int) (e Effort) {
 func (e Effort) Since(earlier Effort) Effort {
 	return Effort{e.CPU - earlier.CPU, e.Switches - earlier.Switches}
 }
+
+// OnCPU is how long the threads of a process that live have run, to the nanosecond.
+func OnCPU(pid int) (sum time.Duration) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, t := range tasks {
+		b, _ := os.ReadFile(t)
+		if f := strings.Fields(string(b)); len(f) > 0 {
+			n, _ := strconv.ParseInt(f[0], 10, 64)
+			sum += time.Duration(n)
+		}
+	}
+	return sum
+}
