@@ -48,7 +48,9 @@ type mode struct {
 // open is what a daemon's work needs: its doors.
 func open(create []string, more map[string][]string) map[string][]string {
 	m := map[string][]string{
-		"smtp": rows("connect by TCP", "send by UDP", "hold a message's"),
+		"smtp":     rows("connect by TCP", "send by UDP", "hold a message's"),
+		"lmtp":     rows("connect by TCP", "send by UDP", "connect to public", "list the queue"), // a mailbox server's socket may be anywhere
+		"proxymap": rows("see whether"),
 		"cleanup": slices.Concat(rows("list incoming", "read in incoming", "write in incoming", "list content", "read in content", "write in content",
 			"create in incoming", "create in content", "list maildrop", "read in maildrop", "see whether")),
 		"qmgr": slices.Concat(rows("list incoming", "read in incoming", "write in incoming", "list content", "read in content",
@@ -70,10 +72,12 @@ var modes = []mode{
 	{"seccomp", "seccomp", everything, open(rows("create in incoming", "create in content", "write in content"), map[string][]string{
 		"cleanup": rows("create in maildrop", "read main.cf", "read /etc/passwd", "create a file in /tmp"),
 		"qmgr":    rows("read main.cf", "read /etc/passwd", "create a file in /tmp"),
-		"smtp":    rows("choose")})},
+		"smtp":    rows("choose"), "lmtp": rows("choose", "connect to an abstract"),
+		"proxymap": rows("read main.cf", "read /etc/passwd", "create a file in /tmp")})},
 	{"uids", "", slices.DeleteFunc(slices.Clone(everything), func(name string) bool { return slices.Contains(layersOnly, name) }),
 		open(rows("create in incoming", "create in content", "write in content"), map[string][]string{
-			"cleanup": rows("create in maildrop"), "qmgr": manager, "smtpd": rows("signal"), "smtp": rows("signal")})},
+			"cleanup": rows("create in maildrop"), "qmgr": manager, "smtpd": rows("signal"),
+			"smtp": rows("signal"), "lmtp": rows("signal"), "bounce": rows("signal"), "proxymap": rows("signal")})},
 }
 
 // never is what nobody may, local included: it is root without root's rights.
@@ -133,9 +137,9 @@ func (m mode) check(t *testing.T, got map[string]map[string]string) {
 			}
 		}
 	}
-	// A user id does not tell two processes of one daemon apart, but all others.
-	for _, program := range []string{"smtpd", "smtp"} {
-		if r := got[program]["signal another process"]; r != "" && r != program {
+	// A user id does not tell two processes of one account apart, but all others.
+	for program, same := range map[string]string{"smtpd": "smtpd", "smtp": "lmtp, smtp", "lmtp": "smtp", "bounce": "proxymap", "proxymap": "bounce"} {
+		if r := got[program]["signal another process"]; r != "" && r != same {
 			t.Errorf("%s could signal %s", program, r)
 		}
 	}

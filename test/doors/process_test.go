@@ -25,6 +25,7 @@ func TestProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &system{t: t, Instance: instance.AsRoot(t, instance.Programs(t), "default_process_count = 2")}
+	withAll(t, s.Instance)
 	s.Start()
 	s.Await("all daemons", func() bool { return s.all() != nil })
 	for _, name := range daemons {

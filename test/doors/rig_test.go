@@ -1,7 +1,9 @@
 package doors
 
 import (
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 
+	_ "modernc.org/sqlite"
+
 	"postrider/test/doors/attempt"
 	"postrider/test/instance"
 	"postrider/test/sink"
@@ -20,7 +24,7 @@ import (
 )
 
 // daemons are the programs that are probed.
-var daemons = []string{"smtpd", "smtp", "bounce", "cleanup", "qmgr", "local"}
+var daemons = []string{"smtpd", "smtp", "lmtp", "bounce", "cleanup", "qmgr", "proxymap", "local"}
 
 var probe struct {
 	sync.Once
@@ -101,9 +105,40 @@ func start(t *testing.T, lines ...string) *system {
 	s.Instance = instance.AsRoot(t, bin, append([]string{
 		"transport_maps = inline:{ {sink.test = smtp:" + s.far.NextHop() + "} }",
 		"default_process_count = 2"}, lines...)...)
+	withAll(t, s.Instance)
 	s.Start()
 	s.Await("all daemons", func() bool { return s.all() != nil })
 	return s
+}
+
+// withAll gives the system an lmtp, and a policy that asks a database, and so a proxymap.
+func withAll(t *testing.T, i *instance.Instance) {
+	t.Helper()
+	i.AddService("lmtp unix - - n - - lmtp")
+	dir := i.Dir + "/people" // all below it can be read
+	path := dir + "/people.db"
+	if err := os.Mkdir(dir, 0755); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err == nil {
+		_, err = db.Exec("CREATE TABLE people (address TEXT PRIMARY KEY)")
+		db.Close()
+	}
+	if err == nil {
+		err = errors.Join(os.Chmod(path, 0644), os.Chmod(i.Dir, 0755),
+			os.WriteFile(i.Conf+"/people", []byte("dbpath = "+path+"\nquery = SELECT 'yes' FROM people WHERE address = '%s'\n"), 0644),
+			os.WriteFile(i.Conf+"/sched.cf", []byte(`queue "people" { }
+rule {
+  when  = lookup("sqlite:`+i.Conf+`/people", rcpt)
+  queue = "people"
+}
+rule { }
+`), 0644))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // all are the processes by program, nil while some are missing.

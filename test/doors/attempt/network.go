@@ -33,15 +33,21 @@ var network = slicesOf("Network", []Attempt{
 	{Name: "connect to an abstract Unix socket", Try: func(t *Target) string {
 		return done(socket(unix.AF_UNIX, unix.SOCK_STREAM, func(fd int) error { return unix.Connect(fd, &unix.SockaddrUnix{Name: t.Local}) }))
 	}},
-	{Name: "connect to public/pickup", Try: func(t *Target) string {
-		return done(socket(unix.AF_UNIX, unix.SOCK_STREAM, func(fd int) error {
-			return unix.Connect(fd, &unix.SockaddrUnix{Name: filepath.Join(t.Queue, "public/pickup")})
-		}))
-	}},
+	public("pickup"),
+	public("submit"),
 	{Name: "ask the kernel for routes (netlink)", Try: func(*Target) string {
 		return done(socket(unix.AF_NETLINK, unix.SOCK_RAW, func(int) error { return nil }))
 	}},
 })
+
+// public is a socket of the queue directory that others than daemons have.
+func public(name string) Attempt {
+	return Attempt{Name: "connect to public/" + name, Try: func(t *Target) string {
+		return done(socket(unix.AF_UNIX, unix.SOCK_STREAM, func(fd int) error {
+			return unix.Connect(fd, &unix.SockaddrUnix{Name: filepath.Join(t.Queue, "public", name)})
+		}))
+	}}
+}
 
 func socket(family, kind int, use func(fd int) error) error {
 	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)

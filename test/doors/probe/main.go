@@ -15,6 +15,7 @@ import (
 	"postrider/bounce"
 	"postrider/cleanup"
 	"postrider/local"
+	"postrider/proxymap"
 	"postrider/qmgr"
 	"postrider/smtp"
 	"postrider/smtpd"
@@ -23,7 +24,7 @@ import (
 
 func main() {
 	daemons := map[string]func(){"bounce": bounce.Main, "cleanup": cleanup.Main, "local": local.Main,
-		"qmgr": qmgr.Main, "smtp": smtp.Main, "smtpd": smtpd.Main}
+		"qmgr": qmgr.Main, "smtp": smtp.Main, "lmtp": smtp.MainLMTP, "smtpd": smtpd.Main, "proxymap": proxymap.Main}
 	name := filepath.Base(os.Args[0])
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
