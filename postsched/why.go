@@ -221,6 +221,19 @@ func (x *explainer) explain(f *policy.Facts) error {
 		}
 		say("limit", "%s: %s%s", p.Limits[l.Limit].Name, p.LimitText(l.Limit), of)
 	}
+	quotas, need := p.QuotasOf(f, nil)
+	for ; need != nil; quotas, need = p.QuotasOf(f, nil) {
+		if err := x.provide(f, need); err != nil {
+			return err
+		}
+	}
+	for _, k := range quotas {
+		of := ""
+		if key := p.QuotaKey(k); key != "" {
+			of = " of " + key
+		}
+		say("quota", "%s: at most %d messages%s in the queue (postqueue -q -Q)", p.Quotas[k.Quota].Name, p.Quotas[k.Quota].Messages, of)
+	}
 	if send, expire := p.Times(f); send != "" || expire != "" {
 		for _, t := range []struct{ what, text string }{{"send at", send}, {"expires at", expire}} {
 			if t.text == "" {

@@ -31,6 +31,10 @@ limit "each" {
   key         = [tenant, rcpt_domain]
   connections = 3
 }
+quota "each" {
+  key      = [rcpt_domain]
+  messages = 500
+}
 rule "vips" {
   when  = lookup("texthash:`+table+`", rcpt)
   queue = "vip"
@@ -51,11 +55,11 @@ rule { }
 			}
 		}
 	}
-	says(i.Must("postsched", "-c", i.Conf, "why", "vip@x.test"), `rule +rule 1 \(sched.cf:13\) "vips": lookup`, `queue +vip: priority normal, 7 slots`,
+	says(i.Must("postsched", "-c", i.Conf, "why", "vip@x.test"), `rule +rule 1 \(sched.cf:17\) "vips": lookup`, `queue +vip: priority normal, 7 slots`,
 		`route +smtp to .*, as main.cf says`)
 	says(i.Must("postsched", "-c", i.Conf, "why", "-f", "attempts=2", "-f", "last_class=dns", "-f", "header.x-ledger=acme", "u@x.test"),
-		`not +rule 1 .*does not hold: .*vips.* is "not found"`, `not +rule 2 \(sched.cf:17\): last_class == "mailbox" does not hold: last_class is "dns"`,
-		`rule +rule 3 .*takes all`, `limit +each: .* of tenant=acme, rcpt_domain=x.test`)
+		`not +rule 1 .*does not hold: .*vips.* is "not found"`, `not +rule 2 \(sched.cf:21\): last_class == "mailbox" does not hold: last_class is "dns"`,
+		`rule +rule 3 .*takes all`, `limit +each: .* of tenant=acme, rcpt_domain=x.test`, `quota +each: at most 500 messages of rcpt_domain=x.test`)
 
 	id := send(t, i, l, source.New("one", "a@source.test", 1000, "u@x.test"))
 	i.AwaitQueue(id, "deferred")
@@ -64,5 +68,5 @@ rule { }
 	if r := i.Run("postsched", "-c", i.Conf, "why", id); strings.Contains(r.Stderr, "another sched.cf") {
 		t.Errorf("the file is what runs: %s", r.Stderr)
 	}
-	says(i.Must("postsched", "-c", i.Conf, "show"), `schedule +default +retry after its age, from 5m to `, `rule 2 +sched.cf:17`, `fact +tenant`)
+	says(i.Must("postsched", "-c", i.Conf, "show"), `schedule +default +retry after its age, from 5m to `, `rule 2 +sched.cf:21`, `fact +tenant`)
 }
