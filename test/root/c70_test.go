@@ -3,10 +3,10 @@ package root
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -222,7 +222,7 @@ func TestC70Input(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 		in.Close()
-		i.Await("postdrop's end", func() bool { return !running(t, i, "postdrop") })
+		i.Await("postdrop's end", func() bool { return !running(i, "postdrop") })
 		for _, f := range drain(t, i) {
 			t.Errorf("killed after %d bytes: %+v", len(part), f)
 		}
@@ -288,13 +288,13 @@ func allBytes() string {
 	return string(b)
 }
 
-// running says whether the user has a process of that name.
-func running(t *testing.T, i *instance.Instance, name string) bool {
-	t.Helper()
-	out, _ := exec.Command("pgrep", "-u", strconv.Itoa(house.user.uid), "-x", name).Output()
-	for _, pid := range strings.Fields(string(out)) {
-		env, _ := os.ReadFile(fmt.Sprintf("/proc/%s/environ", pid))
-		if bytes.Contains(env, []byte(i.Conf)) {
+// running says whether a process of that name serves the instance.
+func running(i *instance.Instance, name string) bool {
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range all {
+		comm, _ := os.ReadFile(dir + "/comm")
+		env, _ := os.ReadFile(dir + "/environ")
+		if string(comm) == name+"\n" && bytes.Contains(env, []byte(i.Conf)) {
 			return true
 		}
 	}
