@@ -387,6 +387,13 @@ func (s *service) submitted(sub *maildrop.Submission, uid uint32, replaces mail.
 		Client: mail.Client{UID: uid}, Body: sub.Body, EnvID: sub.EnvID, Ret: sub.Ret, Trace: sub.Trace,
 		Replaces: replaces,
 	}
+	switch {
+	case sub.VERP == "":
+	case env.Sender == "" || !mail.ValidVERP(sub.VERP, set.verpFilter):
+		s.log.Warnf("%s: its delimiters %q of a variable envelope return path are not used: no sender, or not of verp_delimiter_filter", env.ID, sub.VERP)
+	default:
+		env.VERP = sub.VERP
+	}
 	if replaces.ID == "" {
 		env.Filter = set.filter
 	}

@@ -121,6 +121,7 @@ func (s *service) configure(cfg *config.Config, open table.Opener) {
 		headerLimit: cfg.Int("header_size_limit"),
 		sizeLimit:   int64(cfg.Int("message_size_limit")),
 		addMissing:  cfg.Bool("always_add_missing_headers"),
+		verpFilter:  cfg.String("verp_delimiter_filter"),
 		tokenLimit:  cfg.Int("header_address_token_limit"),
 		drop:        cfg.List("message_drop_headers"),
 		rewrite:     r.Rewrite,

@@ -30,6 +30,7 @@ type settings struct {
 	hopLimit, headerLimit int
 	sizeLimit             int64 // bytes, 0 for none; maildrop/ only, smtpd has its own
 	addMissing            bool
+	verpFilter            string                          // verp_delimiter_filter
 	tokenLimit            int                             // header_address_token_limit
 	drop                  []string                        // message_drop_headers
 	rewrite               func(mail.Address) mail.Address // completes addresses of this machine's mail

@@ -340,7 +340,7 @@ func (m *manager) slice(msg *message, flush bool) {
 	}
 	expire, notice := m.timesOf(msg)
 	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Flush: flush, Recipients: all, Expire: expire, Notice: notice,
-		More: msg.next < len(msg.rcpts)})
+		More: msg.next < len(msg.rcpts), Single: msg.Envelope.VERP != ""})
 	if m.given = all; cap(all) > givenMax {
 		m.given = nil
 	}

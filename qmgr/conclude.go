@@ -185,18 +185,25 @@ func (m *manager) noticing(msg *message, late []uint32, upTo time.Duration) {
 // report gives recipients to bounce, as one delivery, or as several when what is to
 // be said of them fills more than a frame.
 func (m *manager) report(msg *message, kind string, numbers []uint32) {
+	single := m.returnsEach(msg, kind)
 	rs := make([]sched.Recipient, 0, len(numbers))
 	size := 0
 	for _, n := range numbers {
 		r, st := &msg.Envelope.Recipients[n], msg.rcpts[n].status
 		size += len(r.Address) + len(r.Original) + len(r.ORCPT) + len(st.Text) + len(st.Diag) + len(st.RemoteMTA) + 64
 		if size > frameMax && len(rs) > 0 {
-			m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: rs})
+			m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: rs, Single: single})
 			rs, size = rs[:0], 0
 		}
 		rs = append(rs, sched.Recipient{Index: n, Transport: bounceService, NextHop: kind})
 	}
-	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: rs})
+	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: rs, Single: single})
+}
+
+// returnsEach says whether each failure is reported by itself, to the sender that its
+// recipient had (VERP).
+func (m *manager) returnsEach(msg *message, kind string) bool {
+	return kind == reportFailure && msg.Envelope.VERP != "" && !m.set.noVERPBounces
 }
 
 // reported takes bounce's answer to a report for one recipient.

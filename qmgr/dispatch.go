@@ -200,6 +200,9 @@ func (m *manager) request(p *proto.Deliver, d *delivery, nextHop string) {
 		Recipients: slices.Grow(p.Recipients[:0], len(d.recipients)),
 	}
 	p.Verify = env.Trace == mail.TraceVerify && d.service != bounceService
+	if env.VERP != "" && len(d.recipients) == 1 && (d.service != bounceService || m.returnsEach(d.msg, d.report)) {
+		p.Sender = env.VERPSender(d.recipients[0])
+	}
 	if d.source != "" {
 		p.Source = m.sourceOf(d.source)
 	}

@@ -48,7 +48,7 @@ func (m *manager) pass(msg *message, d *delivery, r *proto.Result) {
 		}
 	}
 	if len(all) > 0 {
-		m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: all})
+		m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: all, Single: msg.Envelope.VERP != ""})
 	}
 }
 

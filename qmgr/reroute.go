@@ -69,5 +69,5 @@ func (m *manager) reschedule(msg *message, numbers []uint32) {
 		msg.noteHop(to)
 		all = append(all, to)
 	}
-	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: all})
+	m.machine.Admit(m.now(), sched.Message{ID: msg.id, Beside: true, Recipients: all, Single: msg.Envelope.VERP != ""})
 }

@@ -16,14 +16,16 @@ import (
 
 // settings are what the configuration says, in the form that is used.
 type settings struct {
-	sched        sched.Config
-	programs     map[string]string // transport to the program that serves it
-	softBounce   bool
-	delayWarning time.Duration
-	myOwner      string // mail_owner
-	authMailq    []string
-	authFlush    []string
-	split        table.Splitter
+	sched      sched.Config
+	programs   map[string]string // transport to the program that serves it
+	softBounce bool
+
+	noVERPBounces bool // disable_verp_bounces
+	delayWarning  time.Duration
+	myOwner       string // mail_owner
+	authMailq     []string
+	authFlush     []string
+	split         table.Splitter
 }
 
 // builtin are the commands of master.cf that need no process: qmgr answers for them.
@@ -44,13 +46,15 @@ const bounceInHand = 20
 
 func readSettings(c *config.Config) (settings, error) {
 	s := settings{
-		programs:     map[string]string{},
-		softBounce:   c.Bool("soft_bounce"),
-		delayWarning: c.Duration("delay_warning_time"),
-		myOwner:      c.String("mail_owner"),
-		authMailq:    c.List("authorized_mailq_users"),
-		authFlush:    c.List("authorized_flush_users"),
-		split:        address.Splitter(c),
+		programs:   map[string]string{},
+		softBounce: c.Bool("soft_bounce"),
+
+		noVERPBounces: c.Bool("disable_verp_bounces"),
+		delayWarning:  c.Duration("delay_warning_time"),
+		myOwner:       c.String("mail_owner"),
+		authMailq:     c.List("authorized_mailq_users"),
+		authFlush:     c.List("authorized_flush_users"),
+		split:         address.Splitter(c),
 	}
 	s.sched = sched.Config{
 		ResolveSlots:   resolveSlots,

@@ -39,6 +39,7 @@ type options struct {
 	ignoreDots bool // -i
 	body       mail.Body
 	envID      string
+	verp       *string // delimiters of -XV; "": the usual ones
 	ret        string
 	notify     mail.Notify
 	trace      mail.Trace // -bv, -v
@@ -126,7 +127,8 @@ func (o *options) take(letter byte, arg string) error {
 		}
 	case 'X':
 		if strings.HasPrefix(arg, "V") {
-			return fail(sysexits.Unavailable, "-XV (VERP) is not supported")
+			delimiters := arg[1:]
+			o.verp = &delimiters
 		}
 	}
 	return nil

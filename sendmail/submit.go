@@ -36,6 +36,17 @@ func (o *options) submit(stdin io.Reader, stdout io.Writer) error {
 	if s.Sender, err = o.from(who); err != nil {
 		return err
 	}
+	if o.verp != nil {
+		if s.VERP = *o.verp; s.VERP == "" {
+			s.VERP = c.String("default_verp_delimiters")
+		}
+		switch filter := c.String("verp_delimiter_filter"); {
+		case !mail.ValidVERP(s.VERP, filter):
+			return who.fail(sysexits.Usage, "-XV requires two characters from %s", filter)
+		case !o.senderSet || s.Sender == "":
+			return who.fail(sysexits.Usage, "-XV requires a sender that is not null (-f)")
+		}
+	}
 	for _, a := range o.recipients {
 		s.Recipients, _ = header.Addresses(s.Recipients, []byte(a), 0)
 	}

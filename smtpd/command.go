@@ -206,6 +206,12 @@ func (f *front) mail(arg []byte) reply {
 	if f.params.hasPriority && !f.set.governed {
 		return unsupported([]byte("MT-PRIORITY"))
 	}
+	if w := f.params.verpWord; w != nil {
+		f.params.verpWord = nil // of the line that is read over
+		if r := f.wantsVERP(w, len(p.text) == 0); r.code != 0 {
+			return r
+		}
+	}
 	if n := f.set.sizeLimit; n > 0 && f.params.size > n {
 		f.blame = transcript.Policy
 		r := reply{552, "5.3.4", "Message size exceeds fixed limit"}

@@ -148,6 +148,8 @@ type mailParams struct {
 	utf8 bool
 
 	envID, ret string // RFC 3461
+	verp       string // XVERP
+	verpWord   []byte // as it was given; nil: not at all
 
 	priority    int8 // RFC 6710
 	hasPriority bool
@@ -178,6 +180,10 @@ func (m *mailParams) parse(params []byte) reply {
 				return reply{501, "5.5.4", "Bad RET parameter syntax"}
 			}
 			m.ret = strings.ToUpper(string(value))
+		case fold(key, "XVERP"): // Postfix's VERP_README
+			if m.verp, m.verpWord = string(value), word; has && len(value) == 0 {
+				m.verp = "=" // which no filter takes
+			}
 		case has && fold(key, "ENVID"): // 4.4
 			if _, ok := mail.Unxtext(string(value)); !ok || m.envID != "" || len(value) == 0 {
 				return reply{501, "5.5.4", "Bad ENVID parameter syntax"}

@@ -50,6 +50,7 @@ type settings struct {
 	local   []string // local_header_rewrite_clients
 	own     []netip.Prefix
 	quotas  *quotas // nil: none
+	verp    verpSettings
 }
 
 // newSettings reads them from cfg. What is wrong with tables goes to the log: what
@@ -84,6 +85,7 @@ func newSettings(cfg *config.Config, open table.Opener, policy func(*config.Conf
 		quotas:       newQuotas(cfg, open, log),
 		filter:       cfg.String("content_filter"),
 		notices:      transcript.NewSettings(cfg),
+		verp:         newVERP(cfg, open, log),
 	}
 	s.ehlo = s.hostname + "\nPIPELINING\nSIZE"
 	if s.sizeLimit > 0 {

@@ -153,7 +153,7 @@ func (f *front) handshakeError(err error) {
 
 // offer is the reply to EHLO.
 func (f *front) offer() string {
-	if f.set.tls.level == "" && f.set.sasl.server == nil {
+	if f.set.tls.level == "" && f.set.sasl.server == nil && !f.mayVERP() {
 		return f.set.ehloPlain
 	}
 	text := f.set.ehlo
@@ -165,6 +165,9 @@ func (f *front) offer() string {
 		if f.set.sasl.broken {
 			text += "\nAUTH=" + strings.Join(list, " ")
 		}
+	}
+	if f.mayVERP() {
+		text += "\nXVERP"
 	}
 	return text + f.set.ehloRest
 }

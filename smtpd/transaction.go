@@ -36,6 +36,7 @@ func (f *front) beginMail(p path) reply {
 		Body:    f.params.body,
 		UTF8:    f.params.utf8,
 		EnvID:   f.params.envID,
+		VERP:    f.params.verp,
 		Ret:     f.params.ret,
 
 		Filter:   f.set.filter,

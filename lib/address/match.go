@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"postrider/lib/config"
 	"postrider/lib/table"
 )
 
@@ -135,6 +136,20 @@ func newNetworkList(words []string, o table.Options) (networkList, error) {
 		l = append(l, n)
 	}
 	return l, errors.Join(errs...)
+}
+
+// ClientList is a pattern list of client addresses, as mynetworks is, that a parameter names.
+type ClientList struct{ list networkList }
+
+// NewClientList reads the list of a parameter. It can be used whatever the error, as New.
+func NewClientList(cfg *config.Config, name string, open table.Opener) (*ClientList, error) {
+	l, err := newNetworkList(cfg.List(name), TableOptions(cfg, open))
+	return &ClientList{l}, err
+}
+
+// Match says whether a client is in the list; an error is of kind table.ErrTemp.
+func (c *ClientList) Match(ctx context.Context, ip netip.Addr) (bool, error) {
+	return c.list.match(ctx, ip)
 }
 
 // isHex tells an IPv6 address such as "fd00::/8" from "hash:/file".

@@ -6,6 +6,8 @@ var addressParams = []Param{
 	match("mydestination", "$myhostname, localhost.$mydomain, localhost", "The domains whose mail is delivered on this machine."),
 	{Name: "mynetworks", Kind: KindMatch, compute: networks,
 		Help: "The clients that may relay through this system; overrides mynetworks_style."},
+	match("authorized_verp_clients", "", "The old name of smtpd_authorized_verp_clients."),
+	match("smtpd_authorized_verp_clients", "$authorized_verp_clients", "The clients that may ask for variable envelope return paths (XVERP)."),
 	word("mynetworks_style", "host", []string{"host", "subnet", "class"}, "How mynetworks is computed when it is not set: host, subnet or class."),
 	match("relay_domains", "", "The domains, with all below them, that this system relays mail to."),
 	match("fast_flush_domains", "$relay_domains", "The domains that postqueue -s may name; when it is not set, all."),

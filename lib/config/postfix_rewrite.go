@@ -53,13 +53,6 @@ message_reject_characters =
 message_strip_characters =
 receive_override_options =
 `),
-	unread(Unsupported, "variable envelope return paths are not available in this version; the list manager can make them", `
-authorized_verp_clients = $mynetworks
-default_verp_delimiters = +=
-disable_verp_bounces = no
-smtpd_authorized_verp_clients = $authorized_verp_clients
-verp_delimiter_filter = -=+
-`),
 	unread(Unsupported, "not available in this version; bounces have the form of Postfix's defaults", `
 default_delivery_status_filter =
 enable_threaded_bounces = no

@@ -64,6 +64,7 @@ func (e *envelope) facts(v *mail.Envelope, queue string, size int64) {
 	}
 	e.some("envid", v.EnvID)
 	e.some("ret", v.Ret)
+	e.some("verp", v.VERP)
 }
 
 // recipient begins a recipient with what the envelope says of it.
@@ -107,6 +108,7 @@ func (e *envelope) submission(name string, s *maildrop.Submission, size int64) {
 	e.some("body", bodies[s.Body])
 	e.some("envid", s.EnvID)
 	e.some("ret", s.Ret)
+	e.some("verp", s.VERP)
 	for _, r := range s.Recipients {
 		e.line("recipient", string(r))
 		e.notify(s.Notify)

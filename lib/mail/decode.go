@@ -43,6 +43,10 @@ func DecodeEnvelope(b []byte) (*Envelope, error) {
 			e.Client.Protocol = v
 		case tagEnvID:
 			e.EnvID = v
+		case tagVERP:
+			if len(v) == 2 { // else nobody knows what is meant
+				e.VERP = v
+			}
 		case tagRet:
 			e.Ret = v
 		case tagMessageID:

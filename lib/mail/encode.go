@@ -37,6 +37,7 @@ const (
 	tagDiscard
 	tagRedirect
 	tagFilter
+	tagVERP
 )
 
 // Fields inside a recipient field.
@@ -68,6 +69,7 @@ func AppendEnvelope(b []byte, e *Envelope) []byte {
 	}
 	b = appendString(b, tagEnvID, e.EnvID)
 	b = appendString(b, tagRet, e.Ret)
+	b = appendString(b, tagVERP, e.VERP)
 	if e.Trace != 0 {
 		b = appendUint(b, tagTrace, uint64(e.Trace))
 	}

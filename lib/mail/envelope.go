@@ -91,6 +91,7 @@ type Envelope struct {
 	Body       Body
 	UTF8       bool   // SMTPUTF8 was asked for
 	EnvID      string // ENVID parameter as received (RFC 3461), or ""
+	VERP       string // two delimiters: each recipient has a sender of his own; or ""
 	Ret        string // "FULL", "HDRS" or ""
 	Trace      Trace  // the sender asks what becomes of each recipient
 	MessageID  string // of the content, with its angle brackets, or ""

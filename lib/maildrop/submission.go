@@ -20,6 +20,7 @@ type Submission struct {
 	FullName   string       // for a From field, or ""
 	Body       mail.Body
 	EnvID      string // ENVID in xtext (RFC 3461), or ""
+	VERP       string // delimiters of a variable envelope return path, or ""
 	Ret        string // "FULL", "HDRS" or ""
 	Notify     mail.Notify
 	Trace      mail.Trace
@@ -33,6 +34,7 @@ const (
 	optRet    = "ret"
 	optNotify = "notify"
 	optTrace  = "trace"
+	optVERP   = "verp"
 )
 
 // Writer writes one message: the submission, then the content, then the end.
@@ -58,6 +60,9 @@ func NewWriter(w io.Writer, s *Submission) *Writer {
 	}
 	if s.Ret != "" {
 		option(optRet, s.Ret)
+	}
+	if s.VERP != "" {
+		option(optVERP, s.VERP)
 	}
 	if s.Notify != 0 {
 		option(optNotify, strconv.Itoa(int(s.Notify)))
@@ -195,6 +200,12 @@ func (s *Submission) option(b []byte) error {
 			return fmt.Errorf("option envid: %w", ErrLimit)
 		}
 		s.EnvID = value
+		return nil
+	case optVERP:
+		if len(value) != 2 {
+			return fmt.Errorf("option verp: %w", ErrFormat)
+		}
+		s.VERP = value
 		return nil
 	case optRet:
 		if value != "FULL" && value != "HDRS" {

@@ -38,6 +38,8 @@ type Message struct {
 	// Beside says that these recipients come beside those that are to be tried, as
 	// for a report, or that Reroute gave back: More, Expire and Notice stay as they are.
 	Beside bool
+	// Single asks for a delivery of its own for each of Recipients.
+	Single bool
 	// Expire is when what waits is to be given back, and Notice when its recipients are to be
 	// named, so that their sender hears of the delay. 0 is never.
 	Expire, Notice Time
@@ -150,6 +152,9 @@ func (m *Machine) Admit(now Time, in Message) {
 		if d.trans.RecipientLimit > 0 {
 			limit = d.trans.RecipientLimit
 		}
+		if in.Single {
+			limit = 1
+		}
 		leads := true
 		for chunk := range slices.Chunk(all, limit) {
 			m.wait(msg, f, m.groups[first].terms, chunk, leads)
@@ -201,7 +206,7 @@ func (m *Machine) group(in Message) []uint32 {
 			f.admission, f.order, f.share = m.admission, order, 0
 			order++
 		}
-		if f.share == 0 || t.RecipientLimit > 0 && f.share%t.RecipientLimit == 0 {
+		if f.share == 0 || in.Single || t.RecipientLimit > 0 && f.share%t.RecipientLimit == 0 {
 			t.share++ // an entry begins
 		}
 		f.share++
