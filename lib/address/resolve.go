@@ -155,7 +155,7 @@ func (r *Resolver) classify(ctx context.Context, rcpt string) (rt Route, domain 
 			return rt, "", err
 		}
 		if !local {
-			return r.foreign(ctx, rest[:i], d, routed || ours != "" || strings.ContainsAny(rest[:i], "@!%"))
+			return r.foreign(ctx, rest, rest[:i], d, routed || ours != "" || strings.ContainsAny(rest[:i], "@!%"))
 		}
 		ours, rest = d, rest[:i]
 		if !r.hasOperator(rest) {
@@ -181,12 +181,16 @@ func (r *Resolver) hasOperator(local string) bool {
 		r.percentHack && strings.IndexByte(local, '%') >= 0
 }
 
-// foreign is the route, without transport, of an address that is not local.
-func (r *Resolver) foreign(ctx context.Context, local, domain string, routed bool) (Route, string, error) {
+// foreign is the route, without transport, of an address that is not local: its parts, and
+// the whole as it stands.
+func (r *Resolver) foreign(ctx context.Context, whole, local, domain string, routed bool) (Route, string, error) {
 	if local == "" || !r.allowMinus && local[0] == '-' || !ValidDomain(domain) {
 		return bad("5.1.3", "bad address syntax"), "", nil
 	}
-	rt := Route{Recipient: mail.Address(local + "@" + domain), Routed: routed}
+	rt := Route{Recipient: mail.Address(whole), Routed: routed}
+	if len(whole) != len(local)+1+len(domain) { // brackets were put around a number
+		rt.Recipient = mail.Address(local + "@" + domain)
+	}
 	domain = strings.ToLower(domain)
 	virtual, err := r.virtualDomains.match(ctx, domain)
 	if virtual || err != nil {

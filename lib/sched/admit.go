@@ -79,6 +79,23 @@ type message struct {
 	expire  Time // when what waits is given back; 0: never
 	notice  Time // when what waits is named
 	alarm   timer
+	one     one
+}
+
+// one is memory for the first entry of a message and its recipient, taken with its own.
+type one struct {
+	entry entry
+	index [1]uint32
+	used  bool // entry is; never again, since its number may be asked for later
+}
+
+// newEntry returns memory for an entry of m.
+func (m *message) newEntry() *entry {
+	if m.one.used {
+		return &entry{}
+	}
+	m.one.used = true
+	return &m.one.entry
 }
 
 // entry is one delivery to be: it waits in a lane of dest, or is in hand, and
@@ -136,7 +153,7 @@ func (m *Machine) Admit(now Time, in Message) {
 		msg.expire, msg.notice = in.Expire, in.Notice
 		m.watchMessage(msg)
 	}
-	indices := m.group(in)
+	indices := m.group(msg, in)
 	for first, end := 0, 0; first < len(m.groups); first = end {
 		d, f := m.groups[first].dest, m.groups[first].flow
 		for end < len(m.groups) && m.groups[end].dest == d && m.groups[end].flow == f {
@@ -169,7 +186,7 @@ func (m *Machine) Admit(now Time, in Message) {
 // group fills m.groups with the recipients that have a transport, ordered by
 // flow and then as they came, and returns their indices in that order.
 // It also counts each transport's share, from which the lane follows.
-func (m *Machine) group(in Message) []uint32 {
+func (m *Machine) group(msg *message, in Message) []uint32 {
 	m.groups = m.groups[:0]
 	order := 0
 	for i := range in.Recipients {
@@ -215,7 +232,10 @@ func (m *Machine) group(in Message) []uint32 {
 	if order > 1 {
 		slices.SortStableFunc(m.groups, func(a, b place) int { return cmp.Compare(a.order, b.order) })
 	}
-	indices := make([]uint32, len(m.groups))
+	indices := msg.one.index[:]
+	if len(m.groups) != 1 || msg.one.used {
+		indices = make([]uint32, len(m.groups))
+	}
 	for i := range m.groups {
 		indices[i] = m.groups[i].index
 	}
@@ -229,7 +249,8 @@ func (m *Machine) wait(msg *message, f *flow, on *Terms, recipients []uint32, le
 	if msg.sliced {
 		lane = lanes - 1
 	}
-	e := &entry{msg: msg, dest: d, flow: f, terms: on, recipients: recipients, lane: lane, leads: leads}
+	e := msg.newEntry()
+	*e = entry{msg: msg, dest: d, flow: f, terms: on, recipients: recipients, lane: lane, leads: leads}
 	if e.leadsAll = d.trans.counted != m.admission; e.leadsAll {
 		d.trans.counted = m.admission
 	}
