@@ -69,17 +69,21 @@ type Conn struct {
 	max  int // of a payload that is sent
 	most int // of one that is taken
 
-	mu      sync.Mutex
-	room    sync.Cond // signalled when pending has been taken
-	pending []byte
-	spare   []byte
-	fds     []fdMark // descriptors in pending, by the offset of their frame
-	tail    tailMark // what goes out with pending and was not copied into it
-	writing bool
-	err     error
+	mu         sync.Mutex
+	room       sync.Cond // signalled when pending has been taken
+	pending    []byte
+	spare      []byte
+	spareTails []tailMark // memory of tails
+	fds        []fdMark   // descriptors in pending, by the offset of their frame
+	tails      []tailMark // what goes out with pending and was not copied into it
+	queued     uint64     // tails that ever were, and of them
+	gone       uint64     // those that are written, or given up
+	went       sync.Cond  // signalled when gone has grown
+	writing    bool
+	err        error
 
-	parts  net.Buffers // of the write that has a tail
-	vector [3][]byte   // their memory
+	parts  net.Buffers // of the write that has tails
+	vector [][]byte    // their memory
 
 	raw    syscall.RawConn // for TryFlush, and its one write
 	once   func(fd uintptr) bool
@@ -101,7 +105,7 @@ func New(sock *net.UnixConn, max int) *Conn {
 		max = MaxFrame
 	}
 	c := &Conn{sock: sock, max: max, most: max, in: make([]byte, readSize), oob: make([]byte, unix.CmsgSpace(maxFDs*4))}
-	c.room.L = &c.mu
+	c.room.L, c.went.L = &c.mu, &c.mu
 	return c
 }
 

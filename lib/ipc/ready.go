@@ -47,7 +47,7 @@ func (c *Conn) TryFlush() (left bool) {
 	if c.writing || c.err != nil || len(c.pending) == 0 { // who writes takes it along
 		return false
 	}
-	if len(c.fds) > 0 {
+	if len(c.fds)+len(c.tails) > 0 {
 		return true
 	}
 	b := c.pending
@@ -64,6 +64,9 @@ func (c *Conn) TryFlush() (left bool) {
 		added := c.pending
 		for i := range c.fds {
 			c.fds[i].at += len(b) - n
+		}
+		for i := range c.tails {
+			c.tails[i].at += len(b) - n
 		}
 		if n > 0 {
 			b = b[:copy(b, b[n:])]

@@ -25,8 +25,9 @@ type tailMark struct {
 // slow reader. An error is final for the connection.
 func (c *Conn) Send(typ uint8, m Appender) error { return c.SendFDs(typ, m) }
 
-// SendTail is Send of a payload that ends in tail, which is not copied unless another
-// goroutine is writing. It belongs to the caller again when SendTail returns.
+// SendTail is Send of a payload that ends in tail, which is not copied when it is long:
+// then it waits until the frame is written, also by another goroutine. The tail belongs to
+// the caller again when SendTail returns.
 func (c *Conn) SendTail(typ uint8, m Appender, tail []byte) error {
 	c.mu.Lock()
 	err := c.waitRoom()
@@ -37,12 +38,21 @@ func (c *Conn) SendTail(typ uint8, m Appender, tail []byte) error {
 		c.mu.Unlock()
 		return err
 	}
-	if c.writing || len(tail) < tailMin {
+	if len(tail) < tailMin {
 		c.pending = append(c.pending, tail...)
-	} else {
-		c.tail = tailMark{len(c.pending), tail} // taken by the flush that is ours now
+		return c.written()
 	}
-	return c.written()
+	c.tails = append(c.tails, tailMark{len(c.pending), tail})
+	c.queued++
+	mine := c.queued
+	if !c.writing {
+		return c.written()
+	}
+	defer c.mu.Unlock()
+	for c.gone < mine {
+		c.went.Wait()
+	}
+	return c.err
 }
 
 // SendFDs is Send with descriptors, at most eight. They are not closed; they must
@@ -133,14 +143,20 @@ func (c *Conn) flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.err == nil && len(c.pending) > 0 {
-		b, marks, tail := c.pending, c.fds, c.tail
-		c.pending, c.fds, c.tail = c.spare[:0], nil, tailMark{}
-		c.spare = nil
+		b, marks, tails := c.pending, c.fds, c.tails
+		c.pending, c.fds, c.tails = c.spare[:0], nil, c.spareTails[:0]
+		c.spare, c.spareTails = nil, nil
 		c.room.Broadcast()
 		c.mu.Unlock()
-		err := c.write(b, marks, tail)
+		err := c.write(b, marks, tails)
 		c.mu.Lock()
 		c.keep(b)
+		if len(tails) > 0 {
+			c.gone += uint64(len(tails))
+			c.went.Broadcast()
+		}
+		clear(tails)
+		c.spareTails = tails
 		if err != nil && c.err == nil {
 			c.err = err
 		}
@@ -162,21 +178,24 @@ func (c *Conn) keep(b []byte) {
 // drop lets go of what will not be written any more. c.mu is held.
 func (c *Conn) drop() {
 	c.room.Broadcast()
+	c.gone = c.queued
+	c.went.Broadcast()
 	closeMarks(c.fds)
-	c.fds, c.pending, c.tail = nil, nil, tailMark{}
+	c.fds, c.pending, c.tails = nil, nil, nil
 }
 
-// write puts b on the socket, with the tail in its place and the descriptors of each mark
-// with the first byte of their frame, and closes our copies.
-func (c *Conn) write(b []byte, marks []fdMark, tail tailMark) error {
+// write puts b on the socket, with the tails in their places and the descriptors of each
+// mark with the first byte of their frame, and closes our copies.
+func (c *Conn) write(b []byte, marks []fdMark, tails []tailMark) error {
 	done := 0
+	var err error
 	for i, m := range marks {
-		if err := c.put(b, done, m.at, &tail); err != nil {
+		if tails, err = c.put(b, done, m.at, tails); err != nil {
 			closeMarks(marks[i:])
 			return err
 		}
 		// One byte carries the descriptors; the rest follows with what comes next.
-		err := persist(func() error {
+		err = persist(func() error {
 			_, _, err := c.sock.WriteMsgUnix(b[m.at:m.at+1], unix.UnixRights(m.fds...), nil)
 			return err
 		})
@@ -187,22 +206,27 @@ func (c *Conn) write(b []byte, marks []fdMark, tail tailMark) error {
 		}
 		done = m.at + 1
 	}
-	return c.put(b, done, len(b), &tail)
+	_, err = c.put(b, done, len(b), tails)
+	return err
 }
 
-// put writes b[from:to], and the tail if it belongs there and was not written yet.
-func (c *Conn) put(b []byte, from, to int, tail *tailMark) error {
+// put writes b[from:to] and the tails that belong there, and returns those that come later.
+func (c *Conn) put(b []byte, from, to int, tails []tailMark) ([]tailMark, error) {
 	var err error
-	switch {
-	case tail.b != nil && from <= tail.at && tail.at <= to:
-		c.parts = append(c.vector[:0], b[from:tail.at], tail.b, b[tail.at:to])
+	if len(tails) > 0 && tails[0].at <= to {
+		c.vector = c.vector[:0]
+		for ; len(tails) > 0 && tails[0].at <= to; tails = tails[1:] {
+			c.vector = append(c.vector, b[from:tails[0].at], tails[0].b)
+			from = tails[0].at
+		}
+		c.vector = append(c.vector, b[from:to])
+		c.parts = c.vector
 		err = persist(func() error { // what is written is no part of it any more
 			_, err := c.parts.WriteTo(c.sock)
 			return err
 		})
-		tail.b = nil
-		clear(c.vector[:])
-	case from < to:
+		clear(c.vector)
+	} else if from < to {
 		err = persist(func() error {
 			n, err := c.sock.Write(b[from:to])
 			from += n
@@ -210,9 +234,9 @@ func (c *Conn) put(b []byte, from, to int, tail *tailMark) error {
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("ipc: write: %w", err)
+		return tails, fmt.Errorf("ipc: write: %w", err)
 	}
-	return nil
+	return tails, nil
 }
 
 func closeAll(fds []int) {

@@ -178,13 +178,26 @@ func (s *Stuffer) Append(dst, src []byte) []byte {
 	case src[n-1] == '\n' && (n > 1 && src[n-2] == '\r' || n == 1 && before == endsCR):
 		s.last = endsLine
 	}
-	for {
-		i := bytes.Index(src, lineDot)
+	// A dot is looked for first: what is large is mostly base64, which has none. Where there
+	// is one, some lines are looked at.
+	for at := 0; ; {
+		i := bytes.IndexByte(src[at:], '.')
 		if i < 0 {
 			return append(dst, src...)
 		}
-		dst = append(append(dst, src[:i+len(lineDot)]...), '.')
-		src = src[i+len(lineDot):]
+		from := max(at+i-len(lineDot)+1, 0)
+		to := min(from+lookahead, len(src))
+		i = bytes.Index(src[from:to], lineDot)
+		switch {
+		case i >= 0:
+			end := from + i + len(lineDot)
+			dst = append(append(dst, src[:end]...), '.')
+			src, at = src[end:], 0
+		case to == len(src):
+			return append(dst, src...)
+		default:
+			at = to // a dot here may end what stands before it
+		}
 	}
 }
 

@@ -165,6 +165,20 @@ func TestStuffRoundTrip(t *testing.T) {
 	}
 }
 
+// What is looked at together ends anywhere in a line.
+func TestStuffFar(t *testing.T) {
+	for n := lookahead - 8; n < lookahead+8; n++ {
+		for _, end := range []string{".", ".x", "..", "\r\n.", "x."} {
+			content := "x." + strings.Repeat("y", n) + "\r\n" + end + "\r\n" + strings.Repeat("z", n) + "\r\n" + end + "\r\n"
+			var s Stuffer
+			want := strings.ReplaceAll(content, "\r\n.", "\r\n..") + ".\r\n"
+			if got := string(s.End(s.Append(nil, []byte(content)))); got != want {
+				t.Fatalf("%d, %q: not stuffed as it must be", n, end)
+			}
+		}
+	}
+}
+
 func checkStuff(t *testing.T, content string, rnd *rand.Rand) {
 	var s Stuffer
 	var wired []byte
@@ -202,5 +216,21 @@ func BenchmarkUnstuff4K(b *testing.B) {
 		if _, _, done := u.Append(out, in); !done {
 			b.Fatal("no end")
 		}
+	}
+}
+
+// BenchmarkStuff64K is text with a dot at the end of each line, and base64.
+func BenchmarkStuff64K(b *testing.B) {
+	for name, line := range map[string]string{"text": strings.Repeat("x", 75) + ".\r\n", "base64": strings.Repeat("x", 76) + "\r\n"} {
+		b.Run(name, func(b *testing.B) {
+			in := []byte(strings.Repeat(line, 840))
+			out := make([]byte, 0, 70000)
+			b.SetBytes(int64(len(in)))
+			b.ReportAllocs()
+			for b.Loop() {
+				var s Stuffer
+				s.Append(out, in)
+			}
+		})
 	}
 }
