@@ -138,7 +138,7 @@ func (a *Agent) converse(sock *net.UnixConn, c *ipc.Conn) error {
 		}
 		switch f.Type {
 		case proto.TypeDeliver:
-			r, err := newRequest(&f)
+			r, err := newRequest(&f, c)
 			if err != nil {
 				return err
 			}

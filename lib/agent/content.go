@@ -42,7 +42,8 @@ func (r *Request) Suspect(how string) { r.suspect = how }
 // valid until the handler returns.
 type Content struct {
 	inline []byte
-	buf    *[]byte // what inline is kept in, from a pool
+	buf    *[]byte // what inline is kept in, from buffers
+	frame  *[]byte // or the memory of the frame it came in, from frames
 	fd     int     // when there is nothing inline; else -1
 	offset int64
 	size   int64
@@ -53,11 +54,34 @@ type Content struct {
 // buffers keeps the copies of inline content.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
+// frames keeps the memory of connections in which large content came.
+var frames = sync.Pool{New: func() any { return new([]byte) }}
+
+// largeContent is from which size on, in bytes, content stays in the memory it came in.
+const largeContent = 16 << 10
+
+// keepInline has inline content outlive the frame that was read last from c.
+func (r *Request) keepInline(c *ipc.Conn) {
+	x := &r.Content
+	if x.inline = r.Deliver.Content; len(x.inline) >= largeContent {
+		spare := frames.Get().(*[]byte)
+		if given := c.Give(*spare); given != nil {
+			*spare, x.frame = given, spare
+			return
+		}
+		frames.Put(spare)
+	}
+	x.buf = buffers.Get().(*[]byte)
+	*x.buf = append((*x.buf)[:0], x.inline...)
+	x.inline = *x.buf
+}
+
 // requests keeps those that are over: a Request is its handler's only until that returns.
 var requests = sync.Pool{New: func() any { return &Request{} }}
 
-// newRequest decodes a frame and takes over what carries the content.
-func newRequest(f *ipc.Frame) (*Request, error) {
+// newRequest decodes a frame, the last that was read from conn, and takes over what carries
+// the content.
+func newRequest(f *ipc.Frame, conn *ipc.Conn) (*Request, error) {
 	r := requests.Get().(*Request)
 	r.Lane, r.suspect, r.Content = 0, "", Content{}
 	if err := r.Decode(f.Payload); err != nil {
@@ -68,9 +92,7 @@ func newRequest(f *ipc.Frame) (*Request, error) {
 	c.fd, c.size, c.crc, c.offset = -1, r.Size, r.CRC, r.FDOffset
 	switch {
 	case r.Inline && len(f.FDs) == 0:
-		c.buf = buffers.Get().(*[]byte)
-		*c.buf = append((*c.buf)[:0], r.Deliver.Content...)
-		c.inline = *c.buf
+		r.keepInline(conn)
 	case !r.Inline && len(f.FDs) == 1 && r.Size >= 0 && r.FDOffset >= 0:
 		c.fd = f.FDs[0]
 	default:
@@ -94,6 +116,10 @@ func (r *Request) release() {
 	if c.buf != nil {
 		buffers.Put(c.buf)
 		c.buf, c.inline = nil, nil
+	}
+	if c.frame != nil {
+		frames.Put(c.frame)
+		c.frame, c.inline = nil, nil
 	}
 	if c.fd >= 0 {
 		unix.Close(c.fd)

@@ -281,3 +281,37 @@ func TestNoDescriptor(t *testing.T) {
 		t.Errorf("type %d, %v", f.Type, err)
 	}
 }
+
+// TestGive: a frame whose memory was taken stays as it came, and those behind it come whole.
+func TestGive(t *testing.T) {
+	x, y := pair(t)
+	const frames = 300
+	go func() {
+		for i := range frames {
+			x.Send(1, raw(bytes.Repeat([]byte{byte(i)}, 20000+i)))
+		}
+	}()
+	type taken struct {
+		payload, memory []byte
+	}
+	var held []taken
+	check := func(i int, payload []byte) {
+		t.Helper()
+		if !bytes.Equal(payload, bytes.Repeat([]byte{byte(i)}, 20000+i)) {
+			t.Fatalf("frame %d is not as it was sent", i)
+		}
+	}
+	for i := range frames {
+		f, err := y.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(i, f.Payload)
+		var spare []byte
+		if len(held) == 20 {
+			check(i-20, held[0].payload)
+			spare, held = held[0].memory, held[1:]
+		}
+		held = append(held, taken{f.Payload, y.Give(spare)})
+	}
+}
