@@ -6,6 +6,7 @@ import (
 
 	"postrider/lib/crash"
 	"postrider/lib/header"
+	"postrider/lib/ipc"
 	"postrider/lib/journal"
 	"postrider/lib/mail"
 	"postrider/lib/maillog"
@@ -41,8 +42,10 @@ type message struct {
 	bcc      []mail.Recipient
 	body     bool // the header has ended
 	buf      []byte
-	scanned  int // bytes of buf known to be header
-	held     int // bytes of buf counted in service.buffered
+	frame    *ipc.Memory // in which buf came, or nil
+	own      []byte      // then: memory of m's, for another message
+	scanned  int         // bytes of buf known to be header
+	held     int         // bytes of buf counted in service.buffered
 	large    *journal.Large
 
 	client *client // who is answered, or
@@ -76,6 +79,10 @@ func (s *service) newMessage(env *mail.Envelope, local bool) *message {
 func (m *message) release() {
 	m.s.buffered.Add(-int64(m.held))
 	buf, done, list, edits := m.buf[:0], m.done, m.list, m.edits
+	if m.frame != nil {
+		m.frame.Release()
+		buf = m.own
+	}
 	if cap(buf) > keepBuffer {
 		return
 	}
@@ -118,6 +125,23 @@ func (m *message) write(p []byte) {
 		return
 	}
 	m.buf = append(m.buf, p...)
+	m.added()
+}
+
+// take is write of the whole content, which is in the frame that was read last from c.
+func (m *message) take(p []byte, c *ipc.Conn) {
+	if len(p) >= ipc.KeepMin {
+		if m.frame = c.Keep(); m.frame != nil {
+			m.own, m.buf = m.buf, p[:len(p):len(p)]
+			m.added()
+			return
+		}
+	}
+	m.write(p)
+}
+
+// added looks at what has come into buf.
+func (m *message) added() {
 	m.scan(false)
 	limit := int(m.s.journal.InlineLimit())
 	if m.s.buffered.Load() > maxBuffered {

@@ -219,7 +219,11 @@ func (c *client) begin(p *proto.Submit, whole bool) error {
 	defer c.reader.end()
 	m := c.s.newMessage(env, p.Local)
 	c.current = m
-	m.write(p.Content)
+	if whole {
+		m.take(p.Content, c.conn)
+	} else {
+		m.write(p.Content)
+	}
 	switch {
 	case whole:
 		c.complete(p.Tx, m)

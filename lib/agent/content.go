@@ -42,9 +42,9 @@ func (r *Request) Suspect(how string) { r.suspect = how }
 // valid until the handler returns.
 type Content struct {
 	inline []byte
-	buf    *[]byte // what inline is kept in, from buffers
-	frame  *[]byte // or the memory of the frame it came in, from frames
-	fd     int     // when there is nothing inline; else -1
+	buf    *[]byte     // what inline is kept in, from buffers
+	frame  *ipc.Memory // or in which it came
+	fd     int         // when there is nothing inline; else -1
 	offset int64
 	size   int64
 	crc    uint32
@@ -54,22 +54,13 @@ type Content struct {
 // buffers keeps the copies of inline content.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
-// frames keeps the memory of connections in which large content came.
-var frames = sync.Pool{New: func() any { return new([]byte) }}
-
-// largeContent is from which size on, in bytes, content stays in the memory it came in.
-const largeContent = 16 << 10
-
 // keepInline has inline content outlive the frame that was read last from c.
 func (r *Request) keepInline(c *ipc.Conn) {
 	x := &r.Content
-	if x.inline = r.Deliver.Content; len(x.inline) >= largeContent {
-		spare := frames.Get().(*[]byte)
-		if given := c.Give(*spare); given != nil {
-			*spare, x.frame = given, spare
+	if x.inline = r.Deliver.Content; len(x.inline) >= ipc.KeepMin {
+		if x.frame = c.Keep(); x.frame != nil {
 			return
 		}
-		frames.Put(spare)
 	}
 	x.buf = buffers.Get().(*[]byte)
 	*x.buf = append((*x.buf)[:0], x.inline...)
@@ -118,7 +109,7 @@ func (r *Request) release() {
 		c.buf, c.inline = nil, nil
 	}
 	if c.frame != nil {
-		frames.Put(c.frame)
+		c.frame.Release()
 		c.frame, c.inline = nil, nil
 	}
 	if c.fd >= 0 {

@@ -158,23 +158,6 @@ func (c *Conn) Next() (Frame, error) {
 	}
 }
 
-// Give hands over the memory in which the last frame of Next is, whose Payload then stays
-// valid, and reads on in buf, which may be nil: so a large frame need not be copied. What it
-// returns may be given to Give another time, when the frame is over. It is nil when the
-// memory is out of proportion.
-func (c *Conn) Give(buf []byte) []byte {
-	old := c.in
-	if len(old) > keepSize {
-		return nil
-	}
-	if buf = buf[:cap(buf)]; len(buf) < len(old) {
-		buf = make([]byte, len(old))
-	}
-	c.w = copy(buf, old[c.r:c.w])
-	c.in, c.r = buf, 0
-	return old
-}
-
 // Buffered says whether a whole frame has already been read, so that Next will
 // not wait. A reader that acts only when nothing is buffered acts on every frame
 // of a read at once.

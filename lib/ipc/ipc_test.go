@@ -282,8 +282,8 @@ func TestNoDescriptor(t *testing.T) {
 	}
 }
 
-// TestGive: a frame whose memory was taken stays as it came, and those behind it come whole.
-func TestGive(t *testing.T) {
+// TestKeep: a frame whose memory is kept stays as it came, and those behind it come whole.
+func TestKeep(t *testing.T) {
 	x, y := pair(t)
 	const frames = 300
 	go func() {
@@ -291,10 +291,11 @@ func TestGive(t *testing.T) {
 			x.Send(1, raw(bytes.Repeat([]byte{byte(i)}, 20000+i)))
 		}
 	}()
-	type taken struct {
-		payload, memory []byte
+	type kept struct {
+		payload []byte
+		memory  *Memory
 	}
-	var held []taken
+	var held []kept
 	check := func(i int, payload []byte) {
 		t.Helper()
 		if !bytes.Equal(payload, bytes.Repeat([]byte{byte(i)}, 20000+i)) {
@@ -307,11 +308,11 @@ func TestGive(t *testing.T) {
 			t.Fatal(err)
 		}
 		check(i, f.Payload)
-		var spare []byte
+		held = append(held, kept{f.Payload, y.Keep()})
 		if len(held) == 20 {
-			check(i-20, held[0].payload)
-			spare, held = held[0].memory, held[1:]
+			check(i-19, held[0].payload)
+			held[0].memory.Release()
+			held = held[1:]
 		}
-		held = append(held, taken{f.Payload, y.Give(spare)})
 	}
 }
