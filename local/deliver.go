@@ -37,6 +37,7 @@ func (l *deliverer) handle(ctx context.Context, r *agent.Request) proto.Result {
 		d := &delivery{deliverer: l, site: s, ctx: ctx, r: r, rc: rc}
 		st, replaced := d.deliver()
 		if d.pass.Transport != "" { // what becomes of it others say
+			log.Event(maillog.Info{Queue: r.Queue, Text: "passing <" + d.pass.Address.External() + "> to transport=" + d.pass.Transport})
 			res.Recipients = append(res.Recipients, proto.RecipientResult{Index: rc.Index, Pass: d.pass})
 			continue
 		}

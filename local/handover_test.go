@@ -20,8 +20,8 @@ func (r *rig) led(q string, sender mail.Address) string {
 	if rr.Pass == (proto.Pass{}) {
 		return rr.Status.Class.String() + " " + rr.Status.Text
 	}
-	if rr.Status != (mail.Status{}) || rr.Replaced || strings.Contains(r.lines(), "to=<"+q+">") {
-		r.t.Errorf("%s: led on with %+v, and logged", q, rr)
+	if rr.Status != (mail.Status{}) || rr.Replaced || strings.Contains(r.lines(), "to=<"+q+">") || !strings.Contains(r.lines(), ": passing <"+rr.Pass.Address.External()+"> to transport="+rr.Pass.Transport) {
+		r.t.Errorf("%s: led on with %+v, and logged:\n%s", q, rr, r.lines())
 	}
 	return fmt.Sprintf("%s %s %s", rr.Pass.Transport, rr.Pass.NextHop, rr.Pass.Address)
 }
