@@ -89,10 +89,8 @@ func readSettings(c *config.Config) (settings, error) {
 	// the others wait for a dead destination.
 	s.programs[bounceService] = "bounce"
 	s.programs[requeueService] = requeueProgram
-	s.sched.Transports[requeueService] = sched.Transport{Slots: requeueInHand, InitialConcurrency: requeueInHand,
-		RetryTime: c.Duration("transport_retry_time")}
-	s.sched.Transports[bounceService] = sched.Transport{Slots: bounceInHand, InitialConcurrency: bounceInHand,
-		RetryTime: c.Duration("transport_retry_time")}
+	s.sched.Transports[requeueService] = sched.Transport{Slots: requeueInHand, InitialConcurrency: requeueInHand}
+	s.sched.Transports[bounceService] = sched.Transport{Slots: bounceInHand, InitialConcurrency: bounceInHand}
 	return s, nil
 }
 
@@ -104,7 +102,6 @@ func transport(c *config.Config, v config.Service) (sched.Transport, error) {
 		ConcurrencyLimit:   c.TransportInt(v.Name, "destination_concurrency_limit"),
 		RecipientLimit:     c.TransportInt(v.Name, "destination_recipient_limit"),
 		CohortLimit:        float64(c.TransportInt(v.Name, "destination_concurrency_failed_cohort_limit")),
-		RetryTime:          c.Duration("transport_retry_time"),
 
 		DestinationRateDelay: c.TransportDuration(v.Name, "destination_rate_delay"),
 		TransportRateDelay:   c.TransportDuration(v.Name, "transport_rate_delay"),

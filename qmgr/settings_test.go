@@ -44,7 +44,7 @@ func TestSettings(t *testing.T) {
 
 	s := read("")
 	stock := sched.Transport{Slots: 100, InitialConcurrency: 5, ConcurrencyLimit: 20, RecipientLimit: 50,
-		PositiveFeedback: feedback("1"), NegativeFeedback: feedback("1"), CohortLimit: 1, RetryTime: time.Minute, UnprovenShare: 50, Resolves: true}
+		PositiveFeedback: feedback("1"), NegativeFeedback: feedback("1"), CohortLimit: 1, UnprovenShare: 50, Resolves: true}
 	local := stock
 	local.RecipientLimit, local.UnprovenShare, local.Resolves, local.Spares = 1, 0, false, true
 	if got := s.sched.Transports["smtp"]; !reflect.DeepEqual(got, stock) {
@@ -76,7 +76,6 @@ func TestSettings(t *testing.T) {
 			func(t *sched.Transport) any { return t.CohortLimit }, 3.0, 10.0},
 		{"default_destination_rate_delay = 2s", "relay_destination_rate_delay = 3s", func(t *sched.Transport) any { return t.DestinationRateDelay }, 2 * time.Second, 3 * time.Second},
 		{"default_transport_rate_delay = 2s", "relay_transport_rate_delay = 3s", func(t *sched.Transport) any { return t.TransportRateDelay }, 2 * time.Second, 3 * time.Second},
-		{"transport_retry_time = 5s", "", func(t *sched.Transport) any { return t.RetryTime }, 5 * time.Second, 5 * time.Second},
 		{"unproven_destination_share = 30", "", func(t *sched.Transport) any { return t.UnprovenShare }, 30, 30},
 		{"default_process_limit = 12", "", func(t *sched.Transport) any { return t.Slots }, 12, 7},
 	} {

@@ -110,7 +110,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	s := newSite(t, "minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "transport_retry_time = 1s",
+	s := newSite(t, "minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s",
 		"default_destination_concurrency_failed_cohort_limit = 0", "qmgr_message_active_limit = 300", "qmgr_message_recipient_limit = 600")
 	w := &world{site: s, logSize: 256 << 10, promised: map[string]bool{}, accepted: map[string]bool{}, sent: map[string]int{},
 		reports: map[string][]string{}, deleted: map[string]bool{}, final: map[string]bool{}, failed: map[string]bool{}}

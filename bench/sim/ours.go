@@ -3,7 +3,6 @@ package main
 import (
 	"math/rand/v2"
 	"strconv"
-	"time"
 
 	"postrider/lib/sched"
 )
@@ -32,7 +31,7 @@ func newOurs(seed uint64) maker {
 		return &ours{parked: map[sched.Parking][]*message{}, sliced: map[uint32]*message{}, m: sched.New(sched.Config{ActiveLimit: l.active, RecipientLimit: max(l.active, recipientLimit), Retry: r,
 			Transports: map[string]sched.Transport{transport: {Slots: l.slots, InitialConcurrency: l.initial,
 				ConcurrencyLimit: l.window, RecipientLimit: l.perDelivery, PositiveFeedback: one, NegativeFeedback: one,
-				CohortLimit: 1, RetryTime: time.Minute, UnprovenShare: 50}}})}, &byTime{retry: r}
+				CohortLimit: 1, UnprovenShare: 50}}})}, &byTime{retry: r}
 	}
 }
 

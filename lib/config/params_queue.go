@@ -20,7 +20,6 @@ var queueParams = []Param{
 	number("qmgr_message_recipient_limit", "20000", 1, 0, "Recipients in memory."),
 	accepted("qmgr_message_recipient_limit alone bounds what is in memory",
 		number("qmgr_message_recipient_minimum", "10", 1, 0, "Recipients in memory of each message.")),
-	span("transport_retry_time", "60s", second, "How long a broken transport is left alone."),
 	unsupported("hold mail with postsuper -h",
 		list("defer_transports", "", "Transports whose mail waits for a flush.")),
 	accepted("one destination cannot clog the queue: see unproven_destination_share and postqueue -w",
@@ -28,6 +27,8 @@ var queueParams = []Param{
 	span("mark_sync_delay", "20ms", time.Millisecond, "How long a finished delivery may be known to memory alone: what a power cut may repeat."),
 	yesno("soft_bounce", "no", "Defer what would bounce, for tests."),
 
+	accepted("master starts a daemon that has died at once; its mail waits without an attempt",
+		span("transport_retry_time", "60s", second, "How long a broken transport is left alone.")),
 	perTransport("destination_concurrency_limit", number("default_destination_concurrency_limit", "20", 0, 1000000, "Deliveries to one destination at once; 0: no limit.")),
 	number("local_destination_concurrency_limit", "20", 0, 1000000, "Deliveries to one local recipient at once."),
 	perTransport("destination_recipient_limit", number("default_destination_recipient_limit", "50", 0, 1000000, "Recipients in one delivery; 0: no limit.")),

@@ -192,15 +192,8 @@ func (m *Machine) group(msg *message, in Message) []uint32 {
 	for i := range in.Recipients {
 		r := &in.Recipients[i]
 		t := m.transports[r.Transport]
-		if t != nil && t.state == down && in.Flush {
-			m.accept(t)
-		}
-		if t == nil || t.state == down || t.state == unknown {
-			reason := unavailable
-			if t != nil {
-				reason = t.reason
-			}
-			m.suspendNew(in.ID, r.Transport, r.NextHop, []uint32{r.Index}, reason, false)
+		if t == nil || t.state == unknown {
+			m.suspendNew(in.ID, r.Transport, r.NextHop, []uint32{r.Index}, unavailable, false)
 			continue
 		}
 		d := m.dest(t, r)

@@ -77,7 +77,7 @@ func check(t testing.TB, m *Machine) {
 		bad(kept == tr.kept, "%s: %d slots kept, counted %d", name, tr.kept, kept)
 		bad(busy == tr.busy, "%s: busy %d, counted %d", name, tr.busy, busy)
 		bad(waiting == tr.waiting.n, "%s: waiting %d, counted %d", name, tr.waiting.n, waiting)
-		bad((tr.state == down || tr.paced) == (tr.alarm.place > 0), "%s: down or paced, and timer disagree", name)
+		bad(tr.paced == (tr.alarm.place > 0), "%s: paced, and timer disagree", name)
 		bad(tr.state == up || tr.state == paused || waiting == 0, "%s: mail waits in state %d", name, tr.state)
 		ready := tr.state == up && !tr.paced && can > 0 && (tr.Slots <= 0 || tr.busy < tr.Slots)
 		bad(ready == (tr.ready.in != nil), "%s: ready %v, should be %v", name, !ready, ready)

@@ -23,15 +23,14 @@ type Config struct {
 // Transport is what the operator chose for one line of master.cf. Each field
 // names the parameter without its default_ or transport prefix.
 type Transport struct {
-	Slots              int           // maxproc of master.cf: deliveries at once; 0 is no limit
-	InitialConcurrency int           // initial_destination_concurrency; at least 1, at most ConcurrencyLimit
-	ConcurrencyLimit   int           // destination_concurrency_limit; 0 is no limit
-	RecipientLimit     int           // destination_recipient_limit; 0 is no limit; 1 makes each recipient a destination
-	PositiveFeedback   Feedback      // destination_concurrency_positive_feedback
-	NegativeFeedback   Feedback      // destination_concurrency_negative_feedback
-	CohortLimit        float64       // destination_concurrency_failed_cohort_limit; 0: no destination ever dies
-	RetryTime          time.Duration // transport_retry_time
-	Resolves           bool          // its program looks names up when Resolve asks for it
+	Slots              int      // maxproc of master.cf: deliveries at once; 0 is no limit
+	InitialConcurrency int      // initial_destination_concurrency; at least 1, at most ConcurrencyLimit
+	ConcurrencyLimit   int      // destination_concurrency_limit; 0 is no limit
+	RecipientLimit     int      // destination_recipient_limit; 0 is no limit; 1 makes each recipient a destination
+	PositiveFeedback   Feedback // destination_concurrency_positive_feedback
+	NegativeFeedback   Feedback // destination_concurrency_negative_feedback
+	CohortLimit        float64  // destination_concurrency_failed_cohort_limit; 0: no destination ever dies
+	Resolves           bool     // its program looks names up when Resolve asks for it
 
 	// UnprovenShare is unproven_destination_share: how much of Slots, in percent,
 	// the destinations without a recent success may hold together; 0 is no limit.

@@ -108,13 +108,13 @@ func (m *Machine) SetConfig(now Time, cfg Config) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.transports)) {
 		if _, ok := cfg.Transports[name]; !ok {
-			m.refuse(m.transports[name], unknown, unavailable)
+			m.refuse(m.transports[name])
 		}
 	}
 }
 
-// unavailable is why mail for a transport that no line of master.cf names, or
-// that is down, is deferred; the text is Postfix's.
+// unavailable is why mail for a transport that no line of master.cf names
+// is deferred; the text is Postfix's.
 var unavailable = mail.Status{Class: mail.Deferred, DSN: "4.3.0", Text: "mail transport unavailable"}
 
 // Tick is the event that only time has passed, to be sent when WakeAt comes.
@@ -162,9 +162,6 @@ func (m *Machine) wake(t *timer, flush bool) {
 		return
 	case t.limit != nil:
 		m.wakeLimit(t.limit)
-		return
-	case d == nil && t.trans.state == down:
-		m.accept(t.trans)
 		return
 	case d == nil:
 		m.watchTransport(t.trans)

@@ -237,7 +237,7 @@ func (m *Machine) Unpark() (Parking, bool) {
 }
 
 // refuses says that mail for t is suspended.
-func (t *transport) refuses() bool { return t.state == down || t.state == unknown }
+func (t *transport) refuses() bool { return t.state == unknown }
 
 // Unparked is the event that n messages of a list are parked no longer, whatever
 // became of them.

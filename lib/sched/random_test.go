@@ -118,7 +118,7 @@ func (l *life) randomTransports() {
 			Slots: l.r.IntN(6), InitialConcurrency: l.r.IntN(4), ConcurrencyLimit: l.r.IntN(5), RecipientLimit: l.r.IntN(4),
 			PositiveFeedback: Feedback{amount: l.r.Float64(), by: divisor(l.r.IntN(3))},
 			NegativeFeedback: Feedback{amount: l.r.Float64(), by: divisor(l.r.IntN(3))},
-			Resolves:         l.r.IntN(2) == 0, CohortLimit: float64(l.r.IntN(3)), RetryTime: time.Duration(l.r.IntN(100)), UnprovenShare: l.r.IntN(120),
+			Resolves:         l.r.IntN(2) == 0, CohortLimit: float64(l.r.IntN(3)), UnprovenShare: l.r.IntN(120),
 			DestinationRateDelay: time.Duration(max(l.r.IntN(30)-20, 0)), TransportRateDelay: time.Duration(max(l.r.IntN(30)-25, 0)),
 		}
 	}
@@ -193,9 +193,7 @@ func (l *life) step() {
 		if at, ok := m.WakeAt(); ok && at <= l.now {
 			l.t.Fatal("a timer is due and did not ring")
 		}
-	case 19:
-		m.TransportDown(l.now, name, mail.Status{})
-	case 20:
+	case 19, 20:
 		m.TransportPause(l.now, name)
 	case 21:
 		m.TransportUp(l.now, name)

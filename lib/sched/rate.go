@@ -37,13 +37,10 @@ func (m *Machine) pace(t *transport) {
 	}
 }
 
-// watchTransport sets the alarm of t: for its next trial when it is down, else
-// for the end of its pace.
+// watchTransport sets the alarm of t: for the end of its pace.
 func (m *Machine) watchTransport(t *transport) {
 	t.paced = t.paced && t.next > m.now
 	switch {
-	case t.state == down:
-		m.timers.set(&t.alarm, t.retry)
 	case t.paced:
 		m.timers.set(&t.alarm, t.next)
 	default:

@@ -58,8 +58,8 @@ func (m *Machine) Return(now Time, id EntryID) {
 	switch {
 	case e.withdrawn:
 		m.end(e)
-	case t.state == down || t.state == unknown:
-		m.suspendAll(d, t.reason)
+	case t.state == unknown:
+		m.suspendAll(d, unavailable)
 	case d.dead:
 		m.suspendAll(d, d.reason)
 	default:

@@ -64,7 +64,7 @@ func replay(t *testing.T, text string) string {
 func stock() Transport {
 	return Transport{Slots: 100, InitialConcurrency: 5, ConcurrencyLimit: 20, RecipientLimit: 50,
 		PositiveFeedback: Feedback{amount: 1}, NegativeFeedback: Feedback{amount: 1},
-		CohortLimit: 1, RetryTime: 60 * time.Second}
+		CohortLimit: 1}
 }
 
 type transcript struct {
@@ -138,7 +138,7 @@ var setup = map[string]bool{"config": true, "transport": true, "queue": true, "l
 // do runs one command:
 //
 //	config active=N recipients=N min=TIME max=TIME life=TIME bounce=TIME seed=N (of the Retry)
-//	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= spares= retry= rate= pace= | gone]
+//	transport NAME [slots= initial= limit= rcpts= pos= neg= cohort= share= spares= rate= pace= | gone]
 //	queue NAME [slots= weight= share= | gone]   priorities off|AGING
 //	limit NAME [COUNT/TIME[/BURST]]... [connections=N] | gone
 //	window NAME FROM-TO (times of each day)   pool NAME SOURCE=WEIGHT[/LIMIT]...   sourcedown NAME
@@ -175,7 +175,7 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 		err := settings(args[1:], map[string]any{"slots": &c.Slots, "initial": &c.InitialConcurrency,
 			"limit": &c.ConcurrencyLimit, "rcpts": &c.RecipientLimit, "pos": &c.PositiveFeedback,
 			"neg": &c.NegativeFeedback, "names": &c.Resolves, "cohort": &c.CohortLimit, "share": &c.UnprovenShare, "spares": &c.Spares,
-			"retry": &c.RetryTime, "rate": &c.DestinationRateDelay, "pace": &c.TransportRateDelay})
+			"rate": &c.DestinationRateDelay, "pace": &c.TransportRateDelay})
 		s.cfg.Transports[args[0]] = c
 		return err
 	case "reload":
@@ -218,8 +218,6 @@ func (s *transcript) do(out *strings.Builder, words []string) error {
 				m.Return(s.now, EntryID(id))
 			}
 		}
-	case "down":
-		m.TransportDown(s.now, args[0], mail.Status{})
 	case "up":
 		m.TransportUp(s.now, args[0])
 	case "pause":

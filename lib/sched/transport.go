@@ -1,17 +1,13 @@
 package sched
 
-import "postrider/lib/mail"
-
 // transport is a line of master.cf.
 type transport struct {
 	Transport
-	name   string
-	state  state
-	reason mail.Status // why it is down
-	retry  Time        // when it is down: the next trial
-	paced  bool        // by TransportRateDelay
-	next   Time        // when paced: the next start
-	alarm  timer       // for retry when it is down, else for next
+	name  string
+	state state
+	paced bool  // by TransportRateDelay
+	next  Time  // when paced: the next start
+	alarm timer // for next
 
 	busy         int // deliveries in hand
 	unprovenBusy int // those for destinations that are not proven
@@ -41,8 +37,7 @@ type state uint8
 const (
 	unknown state = iota // no line of master.cf: suspend. It leaves by SetConfig only.
 	up                   // deliver
-	paused               // let it wait. TransportUp and TransportDown leave it.
-	down                 // suspend. TransportUp, TransportPause, a flush and RetryTime leave it.
+	paused               // let it wait. TransportUp leaves it.
 )
 
 func (m *Machine) newTransport(name string) *transport {
@@ -73,24 +68,6 @@ func (m *Machine) TransportPause(now Time, name string) {
 	}
 }
 
-// TransportDown is the event that a transport's agent cannot be had. Its
-// waiting mail, and what comes for it, is suspended with reason until RetryTime
-// has passed, a flush, or TransportUp. What is in hand still needs a Result. A
-// reason without a text is Postfix's "mail transport unavailable".
-func (m *Machine) TransportDown(now Time, name string, reason mail.Status) {
-	m.advance(now)
-	t := m.transports[name]
-	if t == nil || t.state == unknown {
-		return
-	}
-	if reason.Text == "" {
-		reason = unavailable
-	}
-	reason.Class = mail.Deferred
-	t.retry = m.now.Add(t.RetryTime)
-	m.refuse(t, down, reason)
-}
-
 // accept makes t deliver.
 func (m *Machine) accept(t *transport) {
 	t.state = up
@@ -98,13 +75,13 @@ func (m *Machine) accept(t *transport) {
 	m.settle(t)
 }
 
-// refuse makes t suspend what it has and gets; s is down or unknown.
-func (m *Machine) refuse(t *transport, s state, reason mail.Status) {
-	t.state, t.reason = s, reason
+// refuse makes t, which no line of master.cf has any more, suspend what it has and gets.
+func (m *Machine) refuse(t *transport) {
+	t.state = unknown
 	m.watchTransport(t)
 	for t.waiting.first != nil {
 		d := t.waiting.first.of
-		m.suspendAll(d, reason)
+		m.suspendAll(d, unavailable)
 		m.rest(d)
 	}
 	m.settle(t)
