@@ -92,10 +92,13 @@ type Conn struct {
 	tryErr error
 	full   bool // it did not take all the last time
 
-	in      []byte // bytes read and not yet handed out: in[r:w]
-	r, w    int
-	oob     []byte
+	in   []byte // bytes read and not yet handed out: in[r:w]
+	r, w int
+	oob  []byte
+
+	fdmu    sync.Mutex
 	waiting []int // descriptors read, not yet handed out
+	over    bool  // nobody will ask for them
 }
 
 // New wraps a connected socket. max bounds the payload of a frame, in both
@@ -149,13 +152,25 @@ func (c *Conn) Socket() *net.UnixConn { return c.sock }
 func (c *Conn) Next() (Frame, error) {
 	for {
 		f, ok, err := c.take()
+		if err == nil && !ok {
+			err = c.fill()
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.dropFDs()
+		}
 		if ok || err != nil {
 			return f, err
 		}
-		if err := c.fill(); err != nil {
-			return Frame{}, err
-		}
 	}
+}
+
+// dropFDs closes the descriptors that no frame has brought, and all that may still come: a
+// peer who sends them and goes must not leave them with us.
+func (c *Conn) dropFDs() {
+	c.fdmu.Lock()
+	defer c.fdmu.Unlock()
+	closeAll(c.waiting)
+	c.waiting, c.over = nil, true
 }
 
 // Buffered says whether a whole frame has already been read, so that Next will
@@ -180,6 +195,8 @@ func (c *Conn) take() (Frame, bool, error) {
 	}
 	f := Frame{Type: b[4], Payload: b[headerSize : headerSize+n : headerSize+n]}
 	if k := int(b[5]); k > 0 {
+		c.fdmu.Lock()
+		defer c.fdmu.Unlock()
 		if k > len(c.waiting) {
 			return Frame{}, false, fmt.Errorf("ipc: frame type %d without its descriptors: %w", f.Type, ErrFrame)
 		}
@@ -245,9 +262,15 @@ func (c *Conn) takeFDs(oob []byte) error {
 	if err != nil {
 		return fmt.Errorf("ipc: control message: %w", err)
 	}
+	c.fdmu.Lock()
+	defer c.fdmu.Unlock()
 	for i := range msgs {
 		fds, err := unix.ParseUnixRights(&msgs[i])
 		if err != nil {
+			continue
+		}
+		if c.over {
+			closeAll(fds)
 			continue
 		}
 		c.waiting = append(c.waiting, fds...)
@@ -266,5 +289,6 @@ func (c *Conn) Close() error {
 	}
 	c.room.Broadcast()
 	c.mu.Unlock()
+	c.dropFDs()
 	return c.sock.Close()
 }

@@ -316,3 +316,61 @@ func TestKeep(t *testing.T) {
 		}
 	}
 }
+
+// TestDescriptorsCutOff: more descriptors than there is room for. The kernel cuts them off,
+// so what the frames are about is not known any more: the conversation is over, and what
+// did come is closed.
+func TestDescriptorsCutOff(t *testing.T) {
+	for name, cut := range map[string]func(t *testing.T){
+		"too few slots": func(*testing.T) {},
+		"no descriptor free": func(t *testing.T) {
+			var was unix.Rlimit
+			if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+				t.Fatal(err)
+			}
+			now := was
+			now.Cur = uint64(open(t))
+			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &now); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &was) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x, y := pair(t)
+			null, err := os.Open(os.DevNull)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer null.Close()
+			fds := make([]int, 250)
+			for i := range fds {
+				fds[i] = int(null.Fd())
+			}
+			had := open(t)
+			if _, _, err := x.Socket().WriteMsgUnix([]byte{0, 0, 0, 0, 1, 1}, unix.UnixRights(fds...), nil); err != nil {
+				t.Fatal(err)
+			}
+			cut(t)
+			if _, err := y.Next(); !errors.Is(err, ErrFrame) {
+				t.Errorf("descriptors cut off: %v", err)
+			}
+			y.Close()
+			if now := open(t); now >= had {
+				t.Errorf("%d descriptors before and %d after", had, now)
+			}
+		})
+	}
+}
+
+// open counts the descriptors of this process.
+func open(t *testing.T) int {
+	t.Helper()
+	n := 0
+	for fd := range 1024 {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+			n++
+		}
+	}
+	return n
+}

@@ -18,6 +18,8 @@
 //   - what postsuper had deleted is gone, what it had put on hold is on hold;
 //   - only deliveries of the last moment are repeated (mark_sync_delay).
 //
+// Four disks are judged at a time, since the kernel mostly waits for itself; of btrfs one.
+//
 // TestPlugPull lets the file system itself lose what is not synced while the system runs,
 // by the ioctl that shuts it down, and starts it again.
 //
