@@ -85,9 +85,15 @@ func (m *message) expand(ctx context.Context, mapper *address.Mapper) ([]mail.Re
 		if err != nil {
 			return nil, err
 		}
-		for n, a := range all {
+		several := len(all) > 1 && to[i].Notify&mail.NotifySuccess != 0 && m.env.Sender != "" && m.env.Trace != mail.TraceVerify
+		if several {
 			r := to[i]
-			if n > 0 { // RFC 3461, 5.2.7.2: one of several keeps the wish for a report of success
+			r.Notify, r.Member = mail.NotifySuccess, mail.MemberExpanded
+			list = append(list, r)
+		}
+		for _, a := range all {
+			r := to[i]
+			if several { // RFC 3461, 5.2.7.3: the report says that the alias was expanded
 				r.Notify = r.Notify.WithoutSuccess()
 			}
 			if a != r.Address {

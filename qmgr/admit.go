@@ -261,12 +261,22 @@ func sameHop(a, b sched.Recipient) bool {
 	return a.Transport == b.Transport && a.NextHop == b.NextHop && a.User == b.User
 }
 
+// aliases counts the recipients that stand for a report only.
+func (msg *message) aliases() (n int) {
+	for i := range msg.Envelope.Recipients {
+		if msg.Envelope.Recipients[i].Member == mail.MemberExpanded && msg.rcpts[i].state == trying {
+			n++
+		}
+	}
+	return n
+}
+
 // admit takes a message into the active queue.
 func (m *manager) admit(msg *message) {
 	m.enter(msg)
 	delete(m.led, msg.Ref)
 	env := msg.Envelope
-	m.lines.active = maillog.QueueActive{Queue: env.ID, From: env.Sender, Size: env.Size, Recipients: len(env.Recipients) - msg.State.Done.Len()}
+	m.lines.active = maillog.QueueActive{Queue: env.ID, From: env.Sender, Size: env.Size, Recipients: len(env.Recipients) - msg.State.Done.Len() - msg.aliases()}
 	m.log.Event(&m.lines.active)
 
 	if m.onRecord(msg) {
@@ -362,6 +372,9 @@ func (m *manager) settle(msg *message, n uint32, st mail.Status, tried bool) {
 	case st.Class == mail.Sent:
 		r.state = finished
 		m.touch(msg, n)
+		if msg.Envelope.Recipients[n].Notify&mail.NotifySuccess != 0 && msg.Envelope.Sender != "" {
+			msg.arrived = append(msg.arrived, n)
+		}
 	case st.Class == mail.Bounced:
 		r.state = failed
 	default:
@@ -372,6 +385,10 @@ func (m *manager) settle(msg *message, n uint32, st mail.Status, tried bool) {
 		log = m.dislog
 	}
 	to := &msg.Envelope.Recipients[n]
+	if to.Member == mail.MemberExpanded {
+		r.expanded = true
+		return // as in Postfix: the report alone tells of it
+	}
 	log.Event(maillog.Delivery{Queue: msg.Envelope.ID, To: to.Address, OrigTo: to.Original,
 		Arrival: msg.Envelope.Arrival, Active: msg.active, Done: time.Now(), Status: st, Verify: verify})
 }

@@ -13,6 +13,10 @@ import (
 // (error:, retry:, discard:, an address nobody can deliver to), it returns the
 // outcome instead.
 func (m *manager) resolve(msg *message, n uint32) (sched.Recipient, *mail.Status) {
+	if msg.Envelope.Recipients[n].Member == mail.MemberExpanded {
+		over := aliasExpanded
+		return sched.Recipient{}, &over
+	}
 	to := msg.Envelope.Recipients[n].Address
 	route, err := m.route.Resolve(context.Background(), msg.Envelope.Sender, to)
 	if err != nil {
@@ -40,6 +44,9 @@ func (m *manager) resolve(msg *message, n uint32) (sched.Recipient, *mail.Status
 	}
 	return r, st
 }
+
+// aliasExpanded is the outcome for a virtual alias whose sender wanted to hear of success.
+var aliasExpanded = mail.Status{Class: mail.Sent, DSN: "2.0.0", Text: "alias expanded"}
 
 // atOnce is what becomes of a recipient whose way is known.
 func (m *manager) atOnce(r sched.Recipient) (sched.Recipient, *mail.Status) {

@@ -28,6 +28,11 @@ type Recipient struct {
 	Member uint64
 }
 
+// MemberExpanded is the Member of a virtual alias that stands for several recipients, which
+// are beside it: it is delivered to nobody, but the sender, who asked for it, hears that it
+// was expanded (RFC 3461, 5.2.7.3). cleanup sets it.
+const MemberExpanded = 1 << 63
+
 // MemberMailbox is the Member that stands for the mailbox itself, past aliases and
 // .forward.
 const MemberMailbox = 1
