@@ -30,6 +30,7 @@ type access struct {
 	unknownLocal   int
 	unknownRelay   int
 	unknownAlias   int
+	unknownMailbox int
 	code           codes
 	rblReply       string
 	rblReplies     table.Maps
@@ -61,6 +62,7 @@ func newAccess(cfg *config.Config, r *address.Resolver, open table.Opener, polic
 		unknownLocal:   cfg.Int("unknown_local_recipient_reject_code"),
 		unknownRelay:   cfg.Int("unknown_relay_recipient_reject_code"),
 		unknownAlias:   cfg.Int("unknown_virtual_alias_reject_code"),
+		unknownMailbox: cfg.Int("unknown_virtual_mailbox_reject_code"),
 		rblReply:       cfg.String("default_rbl_reply"),
 		addressNow:     cfg.String("unknown_address_tempfail_action") == "defer",
 		heloNow:        cfg.String("unknown_helo_hostname_tempfail_action") == "defer",

@@ -264,6 +264,8 @@ func (c *check) unlisted(rt address.Route, name, class, dsn, moved string) verdi
 		code = c.a.unknownRelay
 	case address.Virtual:
 		code = c.a.unknownAlias
+	case address.Mailbox:
+		code = c.a.unknownMailbox
 	}
 	return c.refuse(code, dsn, name, class, reason)
 }

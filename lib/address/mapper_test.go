@@ -161,3 +161,26 @@ func TestVirtualDomains(t *testing.T) {
 		}
 	}
 }
+
+// A domain of virtual mailboxes goes to virtual_transport, and has the recipients that its
+// table has.
+func TestVirtualMailboxes(t *testing.T) {
+	r, err := New(mappingConfig(t, mapping+"virtual_mailbox_domains = boxes.example\nvirtual_mailbox_maps = inline:{ {a@boxes.example = x} }\nvirtual_transport = lmtp:unix:private/dovecot-lmtp\n"), mappingFiles.Open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]string{
+		"a@boxes.example":     "virtual mailbox true true  lmtp unix:private/dovecot-lmtp",
+		"A+ext@Boxes.example": "virtual mailbox true true  lmtp unix:private/dovecot-lmtp",
+		"b@boxes.example":     "virtual mailbox true false User unknown in virtual mailbox table lmtp unix:private/dovecot-lmtp",
+	} {
+		rt, err := r.Resolve(context.Background(), "", mail.Address(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ok, reason, err := r.Listed(context.Background(), rt)
+		if got := fmt.Sprint(rt.Class, " ", rt.Authorised(), " ", ok, " ", reason, " ", rt.Transport, " ", rt.NextHop); got != want || err != nil {
+			t.Errorf("%s: got %s, %v, want %s", in, got, err, want)
+		}
+	}
+}

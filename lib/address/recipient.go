@@ -26,6 +26,8 @@ func (r *Resolver) Listed(ctx context.Context, rt Route) (ok bool, reason string
 		if strings.EqualFold(rt.Recipient.Local(), r.doubleBounce) {
 			return true, "", nil // local drops it: what bounces there is dropped
 		}
+	case Mailbox:
+		maps, reason = r.mailboxes, "User unknown in virtual mailbox table"
 	case Relay:
 		maps, reason = r.relayRecipients, "User unknown in relay recipient table"
 	}

@@ -17,9 +17,12 @@ const (
 	Local                // mydestination and our addresses
 	Relay                // relay_domains
 	Virtual              // virtual_alias_domains
+	Mailbox              // virtual_mailbox_domains
 )
 
-func (c Class) String() string { return [...]string{"default", "local", "relay", "virtual alias"}[c] }
+func (c Class) String() string {
+	return [...]string{"default", "local", "relay", "virtual alias", "virtual mailbox"}[c]
+}
 
 // unknownVirtual is the outcome for an address of virtual_alias_domains that is still
 // there when mail is delivered: virtual_alias_maps do not have it.
@@ -69,6 +72,8 @@ func (r *Resolver) Resolve(ctx context.Context, sender, rcpt mail.Address) (Rout
 		rt.Transport, rt.NextHop = target(r.relayTransport, hop)
 	case Virtual:
 		rt.Transport, rt.NextHop = "error", unknownVirtual
+	case Mailbox:
+		rt.Transport, rt.NextHop = target(r.virtualTransport, domain)
 	case Default:
 		if r.relayhost != "" {
 			hop = r.relayhost
@@ -195,6 +200,10 @@ func (r *Resolver) foreign(ctx context.Context, whole, local, domain string, rou
 	virtual, err := r.virtualDomains.match(ctx, domain)
 	if virtual || err != nil {
 		rt.Class = Virtual
+		return rt, domain, err
+	}
+	if mailbox, err := r.mailboxDomains.match(ctx, domain); mailbox || err != nil {
+		rt.Class = Mailbox
 		return rt, domain, err
 	}
 	relay, err := r.relayDomains.match(ctx, domain)

@@ -22,6 +22,9 @@ type Resolver struct {
 	appendOrigin, appendDomain                       bool
 	allowMinus, numericDomain                        bool
 	destination, virtualDomains, relayDomains        *domainList
+	mailboxDomains                                   *domainList
+	mailboxes                                        table.Maps
+	virtualTransport                                 string
 	networks                                         networkList
 	own                                              []netip.Addr // addresses that a literal [ip] is local for
 	localTransport, relayTransport, defaultTransport string
@@ -40,14 +43,14 @@ func (r *Resolver) Fingerprint() uint64 { return r.fingerprint }
 // inputs are the parameters that decide over answers, besides those that name tables.
 var inputs = []string{"myorigin", "mydomain", "myhostname", "empty_address_recipient", "double_bounce_sender", "swap_bangpath",
 	"allow_percent_hack", "append_at_myorigin", "append_dot_mydomain", "allow_min_user", "resolve_numeric_domain", "local_transport",
-	"relay_transport", "default_transport", "relayhost", "parent_domain_matches_subdomains", "recipient_delimiter", "owner_request_special",
+	"relay_transport", "default_transport", "virtual_transport", "relayhost", "parent_domain_matches_subdomains", "recipient_delimiter", "owner_request_special",
 	"alias_maps", "alias_database", "mailbox_transport", "mailbox_transport_maps", "fallback_transport", "fallback_transport_maps"}
 
 // mapParams are the parameters that name the tables of a Resolver;
 // patternParams are the pattern lists that may.
 var (
 	mapParams     = []string{"transport_maps", "relocated_maps"}
-	patternParams = []string{"mydestination", "virtual_alias_domains", "relay_domains", "mynetworks"}
+	patternParams = []string{"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "mynetworks"}
 )
 
 // New makes a Resolver. It can be used whatever the error, which says, for the
@@ -88,8 +91,10 @@ func New(cfg *config.Config, open table.Opener) (*Resolver, error) {
 	r.networks, err = newNetworkList(cfg.List("mynetworks"), o)
 	errs = append(errs, err)
 	r.transport, r.relocated = maps("transport_maps"), maps("relocated_maps")
+	r.mailboxDomains = domains("virtual_mailbox_domains")
 	r.fingerprint = sum.Sum64()
 	o.Open = open // what follows is in no answer of Resolve
+	r.mailboxes = maps("virtual_mailbox_maps")
 	r.localRecipients, r.relayRecipients = maps("local_recipient_maps"), maps("relay_recipient_maps")
 	r.rewritten = maps("recipient_canonical_maps", "canonical_maps", "virtual_alias_maps")
 	return r, errors.Join(errs...)
@@ -113,6 +118,7 @@ func newRewriter(cfg *config.Config) *Resolver {
 		relayTransport:   cfg.String("relay_transport"),
 		defaultTransport: cfg.String("default_transport"),
 		relayhost:        cfg.String("relayhost"),
+		virtualTransport: cfg.String("virtual_transport"),
 		own:              cfg.ProxyAddresses(),
 		split:            Splitter(cfg),
 	}

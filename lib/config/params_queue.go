@@ -13,7 +13,7 @@ var queueParams = []Param{
 	{Name: "bounce_queue_lifetime", Kind: KindTime, Default: "5d", Unit: day, Max: 100 * 86400,
 		Help: "The same for bounces; not above maximal_queue_lifetime."},
 	span("delay_warning_time", "0h", hour, "Age at which the sender hears of the delay; 0: never."),
-	unsupported("not available in this version",
+	unsupported("who was warned hears of the end only if it is a failure; NOTIFY=SUCCESS asks for more",
 		yesno("confirm_delay_cleared", "no", "Tell a warned sender when the message was delivered after all.")),
 	number("delay_logging_resolution_limit", "2", 0, 6, "Digits after the point in delays= of the log."),
 	number("qmgr_message_active_limit", "20000", 1, 0, "Messages in the active queue."),

@@ -17,7 +17,7 @@ var smtpdParams = []Param{
 	span("smtpd_error_sleep_time", "1s", second, "Delay of replies after smtpd_soft_error_limit errors."),
 	number("smtpd_junk_command_limit", "${stress?{1}:{100}}", 1, 1000000, "NOOP, VRFY, ETRN and RSET in a message before each counts as an error."),
 	number("smtpd_client_connection_count_limit", "50", 0, 1000000, "Connections of one client at once; 0: no limit."),
-	unsupported("smtpd_client_connection_count_limit holds for every client",
+	unsupported("smtpd_client_connection_count_limit holds for all but mynetworks, as with this default",
 		match("smtpd_client_event_limit_exceptions", "${smtpd_client_connection_limit_exceptions:$mynetworks}", "The clients that the client limits do not hold for.")),
 	yesno("smtpd_peername_lookup", "yes", "Look up the client's host name, and whether it leads back to the client; else it is \"unknown\"."),
 	yesno("smtpd_helo_required", "no", "Insist on HELO or EHLO before MAIL."),

@@ -6,7 +6,6 @@ import "slices"
 // here reads. Who supports one moves it to a row of its own.
 var postfixRewrite = slices.Concat(
 	unread(Unsupported, "not available in this version; give such domains to another server by transport_maps", `
-virtual_delivery_status_filter = $default_delivery_status_filter
 virtual_gid_maps =
 virtual_mailbox_base =
 virtual_mailbox_domains = $virtual_mailbox_maps
@@ -16,12 +15,6 @@ virtual_mailbox_maps =
 virtual_minimum_uid = 100
 virtual_transport = virtual
 virtual_uid_maps =
-`),
-	unread(Unsupported, "not available in this version; relayhost and transport_maps choose by recipient", `
-empty_address_default_transport_maps_lookup_key = <>
-empty_address_relayhost_maps_lookup_key = <>
-sender_dependent_default_transport_maps =
-sender_dependent_relayhost_maps =
 `),
 	unread(WithoutEffect, "what it turns on is always done, or never, as with this default", `
 allow_untrusted_routing = no
@@ -46,19 +39,34 @@ smtputf8_enable = ${{$compatibility_level} <level {1} ? {no} : {yes}}
 detect_8bit_encoding_header = yes
 force_mime_input_conversion = no
 `),
-	unread(Unsupported, "not available in this version; filter with a content filter before or behind, by transport_maps", `
-default_filter_nexthop =
-internal_mail_filter_classes =
-message_reject_characters =
-message_strip_characters =
-receive_override_options =
-`),
-	unread(Unsupported, "not available in this version; bounces have the form of Postfix's defaults", `
+	unread(Unsupported, "the words of an outcome are what the server or the agent said", `
 default_delivery_status_filter =
-enable_threaded_bounces = no
 lmtp_delivery_status_filter = $default_delivery_status_filter
 local_delivery_status_filter = $default_delivery_status_filter
 pipe_delivery_status_filter = $default_delivery_status_filter
 smtp_delivery_status_filter = $default_delivery_status_filter
+virtual_delivery_status_filter = $default_delivery_status_filter
+`),
+	unread(Unsupported, "reports have no References: and In-Reply-To:, as with Postfix's default", `
+enable_threaded_bounces = no
+`),
+	unread(Unsupported, "the sender of a message does not choose its way by a table: sched.cf has rules with sender and routes", `
+empty_address_default_transport_maps_lookup_key = <>
+empty_address_relayhost_maps_lookup_key = <>
+sender_dependent_default_transport_maps =
+sender_dependent_relayhost_maps =
+`),
+	unread(Unsupported, "write transport:nexthop, with the next hop, into content_filter; without one it is the recipient's domain", `
+default_filter_nexthop =
+`),
+	unread(WithoutEffect, "reports and notices are never looked at by header_checks or content_filter, as with this default", `
+internal_mail_filter_classes =
+`),
+	unread(Unsupported, "write header_checks and body_checks that refuse them", `
+message_reject_characters =
+message_strip_characters =
+`),
+	unread(Unsupported, "a service behind a filter gets -o content_filter= ; addresses are rewritten once more there, which changes nothing where virtual_alias_maps do not turn in circles", `
+receive_override_options =
 `),
 )

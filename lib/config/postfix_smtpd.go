@@ -59,20 +59,8 @@ postscreen_use_tls = $smtpd_use_tls
 postscreen_watchdog_timeout = 10s
 postscreen_whitelist_interfaces =
 `),
-	unread(Unsupported, "not available in this version; restrictions are smtpd_relay_restrictions and smtpd_recipient_restrictions", `
-permit_mx_backup_networks =
-smtpd_dns_reply_filter =
-smtpd_etrn_restrictions =
-smtpd_log_access_permit_actions =
-smtpd_reject_filter_maps =
-smtpd_reject_footer =
-smtpd_reject_footer_maps =
-`),
-	[]Param{{Name: "smtpd_expansion_filter", Kind: KindRaw, Support: Unsupported, Why: "not available in this version; restrictions are smtpd_relay_restrictions and smtpd_recipient_restrictions",
+	[]Param{{Name: "smtpd_expansion_filter", Kind: KindRaw, Support: Unsupported, Why: "the words of a refusal are those of its restriction or its table",
 		Default: "\\t\\40!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"}},
-	unread(Unsupported, "the restriction that answers with it is not available in this version", `
-maps_rbl_domains =
-`),
 	unread(Unsupported, "addresses are not probed", `
 address_verify_cache_cleanup_interval = 12h
 address_verify_default_transport = $default_transport
@@ -103,7 +91,48 @@ unverified_sender_reject_code = 450
 unverified_sender_reject_reason =
 unverified_sender_tempfail_action = $reject_tempfail_action
 `),
-	unread(Unsupported, "not available in this version; limit the connections of a client by smtpd_client_connection_count_limit", `
+	unread(WithoutEffect, "a line that only ends in LF never ends a message (smtpd_forbid_bare_newline), and a client that does not wait is always refused", `
+smtpd_forbid_bare_newline_exclusions = $mynetworks
+smtpd_forbid_bare_newline_reject_code = 550
+smtpd_forbid_unauth_pipelining = yes
+`),
+	unread(WithoutEffect, "the message is stored when it is complete; a client that stops is limited by smtpd_timeout", `
+smtpd_delay_open_until_valid_rcpt = yes
+smtpd_history_flush_threshold = 100
+smtpd_min_data_rate = 500
+smtpd_per_record_deadline =
+smtpd_per_request_deadline = ${smtpd_per_record_deadline?{$smtpd_per_record_deadline}:{${stress?{yes}:{no}}}}
+`),
+	unread(Unsupported, "an older name: write smtpd_client_event_limit_exceptions", `
+smtpd_client_connection_limit_exceptions =
+`),
+	unread(Unsupported, "QMQP is not spoken; use SMTP", `
+qmqpd_authorized_clients =
+qmqpd_client_port_logging = no
+qmqpd_error_delay = 1s
+qmqpd_timeout = 300s
+`),
+	unread(Unsupported, "answers of servers and name servers are taken as they are", `
+smtpd_dns_reply_filter =
+`),
+	unread(Unsupported, "an older name: write reject_rbl_client DOMAIN in a list of restrictions", `
+maps_rbl_domains =
+`),
+	unread(Unsupported, "permit_mx_backup is not there: list the domains in relay_domains", `
+permit_mx_backup_networks =
+`),
+	unread(WithoutEffect, "ETRN is not offered", `
+smtpd_etrn_restrictions =
+`),
+	unread(Unsupported, "refusals alone are logged, with their restrictions' words", `
+smtpd_log_access_permit_actions =
+`),
+	unread(Unsupported, "the words of a refusal are those of its restriction or its table", `
+smtpd_reject_filter_maps =
+smtpd_reject_footer =
+smtpd_reject_footer_maps =
+`),
+	unread(Unsupported, "clients are not counted over time: limit their connections (smtpd_client_connection_count_limit), their mail by quotas in sched.cf, or write check_policy_service", `
 anvil_rate_time_unit = 60s
 anvil_status_update_time = 600s
 smtpd_client_auth_rate_limit = 0
@@ -112,9 +141,7 @@ smtpd_client_message_rate_limit = 0
 smtpd_client_new_tls_session_rate_limit = 0
 smtpd_client_recipient_rate_limit = 0
 `),
-	unread(Unsupported, "policy services are not available in this version", `
-`),
-	unread(Unsupported, "milters are not available in this version", `
+	unread(Unsupported, "milters are not spoken to: let the filter take mail by SMTP (content_filter, FILTER_README), or ask it by check_policy_service; DKIM can be signed by a filter such as dkimproxy", `
 milter_command_timeout = 30s
 milter_connect_macros = j {daemon_name} {daemon_addr} v _
 milter_connect_timeout = 30s
@@ -136,44 +163,37 @@ non_smtpd_milters =
 smtpd_milter_maps =
 smtpd_milters =
 `),
-	unread(Unsupported, "not available in this version; put a proxy in front on another port", `
+	unread(Unsupported, "XCLIENT and XFORWARD are not taken: a filter's mail comes in by a service of its own, with -o mynetworks", `
 smtpd_authorized_xclient_hosts =
 smtpd_authorized_xforward_hosts =
+`),
+	unread(Unsupported, "commands are taken as they are", `
 smtpd_command_filter =
+`),
+	unread(Unsupported, "mail is filtered after it is in the queue (content_filter); for a proxy before it, give the proxy port 25 and smtpd another", `
 smtpd_proxy_ehlo = $myhostname
 smtpd_proxy_filter =
 smtpd_proxy_options =
 smtpd_proxy_timeout = 100s
+`),
+	unread(Unsupported, "smtpd must see its clients itself: let the balancer keep their addresses (direct server return, transparent proxy)", `
 smtpd_upstream_proxy_protocol =
 smtpd_upstream_proxy_timeout = 5s
 `),
-	unread(WithoutEffect, "a line that only ends in LF never ends a message (smtpd_forbid_bare_newline), and a client that does not wait is always refused", `
-smtpd_forbid_bare_newline_exclusions = $mynetworks
-smtpd_forbid_bare_newline_reject_code = 550
-smtpd_forbid_unauth_pipelining = yes
-`),
-	unread(WithoutEffect, "the message is stored when it is complete; a client that stops is limited by smtpd_timeout", `
-smtpd_delay_open_until_valid_rcpt = yes
-smtpd_history_flush_threshold = 100
-smtpd_min_data_rate = 500
-smtpd_per_record_deadline =
-smtpd_per_request_deadline = ${smtpd_per_record_deadline?{$smtpd_per_record_deadline}:{${stress?{yes}:{no}}}}
-`),
-	unread(Unsupported, "an older name: write smtpd_client_event_limit_exceptions", `
-smtpd_client_connection_limit_exceptions =
-`),
-	unread(Unsupported, "not available in this version", `
+	unread(Unsupported, "the log has clients by address", `
 smtpd_client_port_logging = no
+`),
+	unread(WithoutEffect, "ETRN, CHUNKING and XCLIENT are never offered; the others do no harm", `
 smtpd_discard_ehlo_keyword_address_maps =
 smtpd_discard_ehlo_keywords =
-smtpd_forbidden_commands = CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}
-smtpd_hide_client_session = no
-smtpd_noop_commands =
 `),
-	unread(Unsupported, "QMQP is not spoken; use SMTP", `
-qmqpd_authorized_clients =
-qmqpd_client_port_logging = no
-qmqpd_error_delay = 1s
-qmqpd_timeout = 300s
+	unread(WithoutEffect, "CONNECT, GET, POST and what begins like no command end a session, as with this default", `
+smtpd_forbidden_commands = CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}
+`),
+	unread(Unsupported, "Received: names the client; take the field out with header_checks (IGNORE)", `
+smtpd_hide_client_session = no
+`),
+	unread(Unsupported, "what is no command is answered so", `
+smtpd_noop_commands =
 `),
 )

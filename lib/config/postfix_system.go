@@ -116,13 +116,17 @@ master_service_disable =
 	unread(WithoutEffect, "the log may be anywhere: only root writes main.cf", `
 maillog_file_prefixes = /var, /dev/stdout
 `),
-	unread(Unsupported, "not available in this version", `
-empty_address_local_login_sender_maps_lookup_key = <>
-export_environment = TZ MAIL_CONFIG LANG
-local_login_sender_maps = static:*
-smtputf8_autodetect_classes = sendmail, verify
-`),
 	unread(WithoutEffect, "sendmail does what this default says", `
 sendmail_fix_line_endings = always
+`),
+	unread(Unsupported, "who may submit is decided by authorized_submit_users; a sender is not compared with the user", `
+empty_address_local_login_sender_maps_lookup_key = <>
+local_login_sender_maps = static:*
+`),
+	unread(WithoutEffect, "commands and helpers get PATH, HOME, SHELL, USER, LOGNAME and what local(8) names, and nothing else", `
+export_environment = TZ MAIL_CONFIG LANG
+`),
+	unread(WithoutEffect, "SMTPUTF8 is used where an address needs it, whoever sent it", `
+smtputf8_autodetect_classes = sendmail, verify
 `),
 )

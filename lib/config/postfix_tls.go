@@ -30,12 +30,6 @@ tls_random_source = dev:/dev/urandom
 tls_session_ticket_cipher = aes-256-cbc
 tls_ssl_options =
 `),
-	unread(Unsupported, "not available in this version", `
-relay_clientcerts =
-tls_dane_digests = sha512 sha256
-tls_server_sni_maps =
-tls_wildcard_matches_multiple_labels = yes
-`),
 	unread(Unsupported, "there is no tlsproxy; TLS is spoken by smtpd and smtp", `
 tlsproxy_client_CAfile = $smtp_tls_CAfile
 tlsproxy_client_CApath = $smtp_tls_CApath
@@ -87,31 +81,55 @@ tlsproxy_tls_security_level = $smtpd_tls_security_level
 tlsproxy_use_tls = $smtpd_use_tls
 tlsproxy_watchdog_timeout = 10s
 `),
-	unread(Unsupported, "this part of TLS is not available in this version", `
-smtpd_tls_CAfile =
-smtpd_tls_CApath =
-smtpd_tls_always_issue_session_ids = yes
-smtpd_tls_ask_ccert = no
-smtpd_tls_ccert_verifydepth = 9
+	unread(WithoutEffect, "TLS is Go's: it chooses among the ciphers of TLS 1.2 and 1.3 that are not broken, and these lists of OpenSSL's mean nothing to it", `
 smtpd_tls_ciphers = medium
-smtpd_tls_dcert_file =
-smtpd_tls_dh1024_param_file =
-smtpd_tls_dh512_param_file =
-smtpd_tls_dkey_file = $smtpd_tls_dcert_file
-smtpd_tls_eecdh_grade = auto
-smtpd_tls_enable_rpk = no
-smtpd_tls_exclude_ciphers =
-smtpd_tls_fingerprint_digest = ${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}
 smtpd_tls_mandatory_ciphers = medium
+smtpd_tls_exclude_ciphers =
 smtpd_tls_mandatory_exclude_ciphers =
-smtpd_tls_req_ccert = no
+`),
+	unread(WithoutEffect, "smtpd's TLS sessions are resumed by tickets, whose keys Go makes and changes by itself; smtp keeps connections instead (smtp_connection_cache_on_demand)", `
 smtpd_tls_session_cache_database =
 smtpd_tls_session_cache_timeout = 3600s
+smtpd_tls_always_issue_session_ids = yes
 `),
-	unread(Unsupported, "this part of logins is not available in this version", `
+	unread(WithoutEffect, "Go's TLS chooses curves and has no finite field Diffie-Hellman", `
+smtpd_tls_dh1024_param_file =
+smtpd_tls_dh512_param_file =
+smtpd_tls_eecdh_grade = auto
+`),
+	unread(Unsupported, "DSA certificates are refused by everybody; use smtpd_tls_chain_files", `
+smtpd_tls_dcert_file =
+smtpd_tls_dkey_file = $smtpd_tls_dcert_file
+`),
+	unread(Unsupported, "certificates of clients are not asked for: let clients log in (smtpd_sasl_auth_enable), or list their addresses in mynetworks", `
+smtpd_tls_CAfile =
+smtpd_tls_CApath =
+smtpd_tls_ask_ccert = no
+smtpd_tls_ccert_verifydepth = 9
+smtpd_tls_req_ccert = no
+smtpd_tls_fingerprint_digest = ${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}
+smtpd_tls_enable_rpk = no
+relay_clientcerts =
+`),
+	unread(Unsupported, "DANE and fingerprints are refused as levels: use verify or secure with smtp_tls_CAfile", `
+tls_dane_digests = sha512 sha256
+`),
+	unread(Unsupported, "one certificate is shown to all; write every name into it", `
+tls_server_sni_maps =
+`),
+	unread(WithoutEffect, "a wildcard of a certificate stands for one label, as RFC 6125 wants it", `
+tls_wildcard_matches_multiple_labels = yes
+`),
+	unread(Unsupported, "there is no Cyrus SASL: set smtpd_sasl_type to dovecot or file", `
 cyrus_sasl_config_path =
+`),
+	unread(Unsupported, "write two services into master.cf, one with -o smtpd_sasl_auth_enable=no", `
 smtpd_sasl_exceptions_networks =
+`),
+	unread(Unsupported, "Dovecot has the realm (auth_default_realm)", `
 smtpd_sasl_local_domain =
+`),
+	unread(Unsupported, "the auth server decides which mechanisms it offers (Dovecot: auth_mechanisms)", `
 smtpd_sasl_mechanism_filter = !external, static:rest
 `),
 )

@@ -107,7 +107,7 @@ var chances = []struct {
 	{regexp.MustCompile(`(\tby )\S+( \(Mail\) with ESMTP id )\w+`), "${1}HOST${2}ID"},
 	{regexp.MustCompile(`(for <[^>]*>; )\w.*\)`), "${1}TIME"},
 	{regexp.MustCompile(`(?m)^(Received: from client.test \()\S+`), "${1}CLIENT"},
-	{regexp.MustCompile(`(?m)^((?:Resent-)?Message-Id: <)(?:\d{14}\.)?\w{14,16}@mx.instance.test>`), "${1}ID@HOST>"},
+	{regexp.MustCompile(`(?m)^((?:Resent-)?Message-Id: <)(?:\d{14}\.)?\w{12,16}@mx.instance.test>`), "${1}ID@HOST>"},
 	{regexp.MustCompile(`(?m)^((?:Resent-)?Date: )\w+, +\d+ \w+ 20\d\d [\d:]+ [-+]\d+ \(\w+\)`), "${1}TIME"},
 }
 
