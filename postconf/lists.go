@@ -3,6 +3,7 @@ package postconf
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 
 	"postrider/lib/config"
@@ -12,7 +13,7 @@ import (
 
 // lists says whether the options ask for one of the lists.
 func (c *command) lists() bool {
-	return c.Maps || c.Servers || c.Clients || c.Locks || c.Expanded || c.Templates
+	return c.Maps || c.Servers || c.Clients || c.Locks || c.Expanded || c.Templates || c.TLS != ""
 }
 
 func (c *command) list() error {
@@ -23,6 +24,8 @@ func (c *command) list() error {
 		c.lines(kinds("smtpd_sasl_type"))
 	case c.Clients:
 		c.lines(kinds("smtp_sasl_type"))
+	case c.TLS != "":
+		return c.library()
 	case c.Locks:
 		c.lines([]string{"fcntl", "dotlock"})
 	default:
@@ -35,6 +38,20 @@ func (c *command) lines(all []string) {
 	for _, s := range all {
 		fmt.Fprintln(c.out, s)
 	}
+}
+
+// library tells of the TLS that the programs have in them. It is linked: what they were
+// compiled with is what they run with.
+func (c *command) library() error {
+	switch c.TLS {
+	case "compile-version", "run-version":
+		c.lines([]string{"crypto/tls " + runtime.Version()})
+	case "public-key-algorithms":
+		c.lines([]string{"rsa", "ecdsa", "ed25519"})
+	default:
+		return fmt.Errorf("-T %s: write compile-version, run-version or public-key-algorithms", c.TLS)
+	}
+	return nil
 }
 
 // kinds are the values that a parameter may have.

@@ -52,6 +52,8 @@ type options struct {
 	Locks     bool     `short:"l" help:"List locks of mailboxes."`
 	Expanded  bool     `short:"b" name:"bounces" help:"Show bounce texts, expanded."`
 	Templates bool     `short:"t" help:"Show bounce templates."`
+	TLS       string   `short:"T" placeholder:"MODE" help:"TLS library: compile-version, run-version, public-key-algorithms."`
+	JSON      bool     `short:"j" help:"One JSON object a line: name and value."`
 	Names     []string `arg:"" optional:"" name:"name" help:"What to show, or NAME=VALUE to set."`
 }
 
@@ -104,6 +106,9 @@ func (c *command) do() error {
 	}
 	if (c.Comment || c.Edit) && c.Remove || c.Comment && c.Edit {
 		return errors.New("specify only one of -e, -X and -#")
+	}
+	if c.JSON && (inMaster || c.edits()) {
+		return errors.New("-j shows parameters of main.cf only")
 	}
 	switch {
 	case inMaster && c.edits():

@@ -5,9 +5,9 @@ import "postrider/lib/manual"
 // Manual is the command's manual page.
 func Manual() manual.Page {
 	return manual.Page{Name: "postconf", Section: 1, Summary: "show or change the configuration", Flags: new(options),
-		Synopsis: []string{"[-dfhHnpqvx] [-c config_dir] [-o name=value] [parameter ...]", "[-c config_dir] [-e] name=value ...", "[-c config_dir] -# name ...", "[-c config_dir] -X name ...",
+		Synopsis: []string{"[-dfhHjnpqvx] [-c config_dir] [-o name=value] [parameter ...]", "[-c config_dir] [-e] name=value ...", "[-c config_dir] -# name ...", "[-c config_dir] -X name ...",
 			"-M [-efhnoqx#X] [-c config_dir] [service[/type][=line] ...]", "-F [-efhHoqx] [-c config_dir] [service[/type[/field]][=value] ...]",
-			"-P [-efhHoqx#X] [-c config_dir] [service[/type[/parameter]][=value] ...]", "-m | -a | -A | -l", "-b [template_file]", "-t [template_file]"},
+			"-P [-efhHoqx#X] [-c config_dir] [service[/type[/parameter]][=value] ...]", "-m | -a | -A | -l | -T mode", "-b [template_file]", "-t [template_file]"},
 		Text: `Without an option postconf shows every parameter of main.cf with its value. With names, those. A value is shown as it is written; -x replaces references.
 
 Changes keep comments, order, owner and mode of the file; a reader sees the old file or the new one. They take effect at ` + "`postrider reload`" + `.

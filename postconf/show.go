@@ -1,6 +1,7 @@
 package postconf
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -43,6 +44,18 @@ func (c *command) print(cfg *config.Config, name, value string) {
 		} else {
 			value = expanded
 		}
+	}
+	if c.JSON {
+		b, err := json.Marshal(struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		}{name, value})
+		if err != nil {
+			c.warn(name + ": " + err.Error())
+			return
+		}
+		fmt.Fprintf(c.out, "%s\n", b)
+		return
 	}
 	switch {
 	case c.NoName:

@@ -108,12 +108,21 @@ func (c *command) build(s table.Spec) error {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", source, err)
 		}
+		var unread error
 		err = table.ReadSource(source, string(text), c.alias, func(key, value string) bool {
+			if c.files {
+				if value, err = encoded(value); err != nil && unread == nil {
+					unread = err
+				}
+			}
 			if !c.keepCase {
 				key = strings.ToLower(key)
 			}
 			return !e.put(table.Record{Key: key, Value: value}, c.replace) || c.replace || c.ignore
 		})
+		if unread != nil {
+			return unread
+		}
 		if err != nil {
 			for line := range strings.Lines(err.Error()) {
 				c.warn("%s", strings.TrimSuffix(line, "\n"))

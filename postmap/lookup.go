@@ -69,7 +69,9 @@ func (c *command) lookup(specs []table.Spec) error {
 		case !ok:
 			return errNotFound
 		}
-		_, err = fmt.Fprintln(c.out, v)
+		if v, err = c.plain(v); err == nil {
+			_, err = fmt.Fprintln(c.out, v)
+		}
 		return err
 	}
 	w := bufio.NewWriter(c.out)
@@ -79,7 +81,9 @@ func (c *command) lookup(specs []table.Spec) error {
 		v, ok, err := m.Lookup(context.Background(), key)
 		if ok {
 			found = true
-			c.print(w, key, v)
+			if v, err = c.plain(v); err == nil {
+				c.print(w, key, v)
+			}
 		}
 		return err
 	}

@@ -45,6 +45,7 @@ type command struct {
 	own         bool   // -p: do not inherit the permissions of the text
 	headers     bool   // -h
 	body        bool   // -b
+	files       bool   // -F: values are names of files, and their contents in the table
 }
 
 // errNotFound ends a -q or -d that found nothing: exit code 1 and no word.
@@ -119,8 +120,10 @@ func (c *command) run(args []string) error {
 			c.headers = true
 		case 'b':
 			c.body = true
-		case 'm', 'F':
-			return &failure{sysexits.Usage, fmt.Errorf("-%c is not supported", o.Letter)}
+		case 'F':
+			c.files = true
+		case 'm':
+			return &failure{sysexits.Usage, errors.New("-m is not supported: with -b and -h the parts of a message are not told apart")}
 		}
 	}
 	modes := 0
