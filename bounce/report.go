@@ -67,7 +67,7 @@ func (rep *report) header(l *lines) {
 	l.line("Received: by " + rep.set.hostname + " (" + rep.set.mailName + ")")
 	l.line("\tid " + string(rep.id) + "; " + date)
 	l.line("Date: " + date)
-	l.field("From", rep.template().From)
+	l.field("From", mailbox(rep.template().From))
 	l.field("Subject", rep.subject())
 	l.field("To", rep.to.External())
 	if rep.postmaster {
@@ -116,11 +116,42 @@ func (rep *report) notification(l *lines) {
 			who += " (expanded from <" + rc.Original.External() + ">)"
 		}
 		l.line("")
-		if rep.kind >= verified && rc.Status.Class == mail.Sent && rc.Status.RemoteMTA != "" {
-			who += ": delivery via " + rc.Status.RemoteMTA
-		}
-		l.wrap(who+": "+rc.Status.Text, 79)
+		l.wrap(who+": "+rep.words(rc), 79)
 	}
+}
+
+// words say what became of a recipient, and by whom mail has arrived, or would.
+func (rep *report) words(rc *proto.DeliverRecipient) string {
+	text := rc.Status.Text
+	switch {
+	case rep.kind < delivered, rc.Status.Class != mail.Sent:
+	case rc.Expanded && text == "alias expanded": // a virtual alias: nobody delivers there
+	case rc.Expanded:
+		return "delivery via local: alias expanded"
+	case rc.Status.RemoteMTA != "":
+		return "delivery via " + rc.Status.RemoteMTA + ": " + text
+	case rep.kind == delivered:
+		return "delivery via local: " + text
+	}
+	return text
+}
+
+// mailbox writes "address (name)" of a template as header_from_format = standard wants it.
+func mailbox(from string) string {
+	address, name, ok := strings.Cut(from, " (")
+	if name, end := strings.CutSuffix(name, ")"); ok && end && !strings.ContainsAny(address, " <\"") && !strings.ContainsAny(name, "()<>@,;:\\\"") {
+		return name + " <" + address + ">"
+	}
+	return from
+}
+
+// sender is whom a report shows as the sender of the message: as in Postfix, an address that
+// people can make something of also when there is none.
+func (rep *report) sender() mail.Address {
+	if rep.r.Sender == "" {
+		return mail.Address("MAILER-DAEMON@" + rep.set.origin)
+	}
+	return rep.r.Sender
 }
 
 // statusType is the subtype of the second part (RFC 3464; RFC 6533 for SMTPUTF8).
@@ -140,9 +171,7 @@ func (rep *report) status(l *lines) {
 		l.field("Original-Envelope-Id", plain(r.EnvID))
 	}
 	l.field("X-Postfix-Queue-ID", string(r.Queue))
-	if r.Sender != "" {
-		l.field("X-Postfix-Sender", l.address(r.Sender))
-	}
+	l.field("X-Postfix-Sender", l.address(rep.sender()))
 	if !r.Arrival.IsZero() {
 		l.line("Arrival-Date: " + header.Date(r.Arrival))
 	}
@@ -158,8 +187,10 @@ func (rep *report) recipient(l *lines, rc *proto.DeliverRecipient) {
 	switch {
 	case rc.ORCPT != "":
 		l.field("Original-Recipient", plain(rc.ORCPT))
-	case rc.Original != "":
-		l.field("Original-Recipient", l.address(rc.Original))
+	case rc.Original != "": // as it was given (RFC 3461, 5.2.1 (d))
+		l.field("Original-Recipient", strings.Replace(l.address(rc.Original), "; ", ";", 1))
+	default:
+		l.field("Original-Recipient", strings.Replace(l.address(rc.Address), "; ", ";", 1))
 	}
 	l.line("Action: " + rep.action(rc))
 	l.line("Status: " + rep.code(st.DSN))
@@ -169,7 +200,7 @@ func (rep *report) recipient(l *lines, rc *proto.DeliverRecipient) {
 	if st.Diag != "" {
 		l.text("Diagnostic-Code", "smtp; "+st.Diag)
 	} else if st.Text != "" {
-		l.text("Diagnostic-Code", "X-Postfix; "+st.Text)
+		l.text("Diagnostic-Code", "X-Postfix; "+rep.words(rc))
 	}
 	if rep.kind == delayed && !rep.r.Arrival.IsZero() {
 		l.line("Will-Retry-Until: " + header.Date(rep.r.Arrival.Add(rep.set.lifetime)))
@@ -241,6 +272,6 @@ func (rep *report) original(l *lines) {
 		rep.part(l, un+"Message Headers", typ, rep.orig.eightHeader)
 		size = rep.orig.header
 	}
-	l.field("Return-Path", "<"+rep.r.Sender.External()+">")
+	l.field("Return-Path", "<"+rep.sender().External()+">")
 	l.copy(&rep.r.Content, size)
 }

@@ -5,15 +5,12 @@ import "slices"
 // postfixRewrite are the parameters of Postfix about addresses and content that nothing
 // here reads. Who supports one moves it to a row of its own.
 var postfixRewrite = slices.Concat(
-	unread(Unsupported, "not available in this version; give such domains to another server by transport_maps", `
+	unread(Unsupported, "there is no virtual(8), which would write these mailboxes itself: set virtual_transport to an LMTP server such as Dovecot's (lmtp:unix:private/dovecot-lmtp)", `
 virtual_gid_maps =
 virtual_mailbox_base =
-virtual_mailbox_domains = $virtual_mailbox_maps
 virtual_mailbox_limit = 51200000
 virtual_mailbox_lock = fcntl, dotlock
-virtual_mailbox_maps =
 virtual_minimum_uid = 100
-virtual_transport = virtual
 virtual_uid_maps =
 `),
 	unread(WithoutEffect, "what it turns on is always done, or never, as with this default", `

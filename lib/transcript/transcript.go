@@ -196,7 +196,7 @@ func (n *Sender) Send(s *Settings, r Report) (mail.QueueID, error) {
 func (s *Settings) text(r *Report) []byte {
 	var b bytes.Buffer
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
-	line("From: MAILER-DAEMON (Mail Delivery System)")
+	line("From: Mail Delivery System <MAILER-DAEMON>")
 	line("To: %s (Postmaster)", s.to.Address.External())
 	line("Subject: %s SMTP %s: errors from %s", printable([]byte(s.name)), r.Side, printable([]byte(r.Peer)))
 	line("")

@@ -40,7 +40,7 @@ func TestText(t *testing.T) {
 	c.Out([]byte("250-mx.example.com\r\n250 DSN\r\n"))
 	c.In([]byte("MAIL FROM:<" + strings.Repeat("long ", 30) + ">"))
 	got := string(s.text(&Report{Side: "server", Peer: "evil\n[192.0.2.1]", Why: "timeout", Chat: c}))
-	want := "From: MAILER-DAEMON (Mail Delivery System)\r\nTo: postmaster@example.com (Postmaster)\r\n" +
+	want := "From: Mail Delivery System <MAILER-DAEMON>\r\nTo: postmaster@example.com (Postmaster)\r\n" +
 		"Subject: Postrider SMTP server: errors from evil?[192.0.2.1]\r\n\r\nTranscript of session follows.\r\n\r\n" +
 		" Out: 220 mx.example.com ESMTP\r\n In:  EHLO x?[2J?\r\n Out: 250-mx.example.com\r\n Out: 250 DSN\r\n" +
 		" In:  MAIL FROM:<long long long long long long long long long long long long\r\n    long long long long long long long long long long long long long long long\r\n    long long long >\r\n" +
