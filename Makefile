@@ -1,7 +1,8 @@
 # make            every program into bin/
 # make test       format, vet, staticcheck, all tests
 # make demo       the main job on a private instance below build/demo
-# make bench      the measurements of bench/RESULTS.md, ten minutes (bench-all: everything)
+# make bench      the measurements of bench/RESULTS.md, ten minutes (bench-all: everything; RUN=TestKept20: a part, printed)
+# make stages     each stage of a message's way by itself, with allocations
 # make sim        the scheduler and a model of Postfix's under the same load, into bench/SIM.md
 # make figures    a backlog of a million messages, over five simulated days
 # make fault      each file call of the spool and the journal fails in turn, and each call of the programs (root)
@@ -34,7 +35,7 @@ PROGRAMS = $(notdir $(wildcard cmd/*))
 export CGO_ENABLED = 0
 LDFLAGS = -s -w -X postrider/master.version=$(VERSION) -X postrider/lib/config.DefaultDir=$(CONFDIR) -X postrider/lib/config.Prefix=$(PREFIX)
 
-.PHONY: all test bench bench-all sim figures fault kill hostile scale block soak soak-short recovery demo accounts man install uninstall deb debian clean
+.PHONY: all test bench bench-all stages sim figures fault kill hostile scale block soak soak-short recovery demo accounts man install uninstall deb debian clean
 
 all:
 	@mkdir -p bin
@@ -56,9 +57,11 @@ demo: all
 # The figures of bench/RESULTS.md; smtp-source and smtp-sink come with Debian's postfix.
 # As root it runs beside a Postfix of its own, on ext4, XFS and in memory.
 bench: all
-	./bench/run
+	RUN='$(RUN)' ./bench/run
 bench-all: all
-	./bench/run -all -rounds 5
+	RUN='$(RUN)' ./bench/run -all -rounds 5
+stages:
+	@./bench/stages
 
 # The tables of bench/SIM.md, the same for the same seed. (sudo go run ./bench/sim/record makes the recordings anew.)
 sim:
@@ -92,9 +95,8 @@ hostile:
 
 # The figures of bench/SCALE.md, about an hour and 3 GB in /tmp. Root, for a network
 # namespace. One of them: make scale RUN=TestDeferred.
-RUN ?= .
 scale:
-	go test -tags scale -count=1 -timeout 3h -run '$(RUN)' -v ./test/scale
+	go test -tags scale -count=1 -timeout 3h -run '$(or $(RUN),.)' -v ./test/scale
 
 # The power cuts of doc/reliability.md, an hour or so; SEED=n chooses the states. mkfs.xfs and
 # mkfs.btrfs come with Debian's xfsprogs and btrfs-progs.
