@@ -21,7 +21,6 @@ type access struct {
 	owners   table.Maps // smtpd_sender_login_maps
 	below    bool       // in access tables a domain stands for those below it, too
 	nullKey  string     // smtpd_null_access_lookup_key
-	filters  bool
 
 	unlisted       bool // smtpd_reject_unlisted_recipient
 	unlistedSender bool // smtpd_reject_unlisted_sender
