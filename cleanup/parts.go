@@ -50,38 +50,13 @@ func newParts(m *message, c *checks, contentType string) *parts {
 
 // announce takes note of a Content-Type.
 func (p *parts) announce(value string) {
-	kind, rest, _ := strings.Cut(value, ";")
-	kind = strings.ToLower(strings.TrimSpace(kind))
+	kind, boundary := header.ContentType(value)
 	switch {
 	case strings.HasPrefix(kind, "multipart/"):
-		p.multi = boundary(rest)
-		p.multi = p.multi[:min(len(p.multi), p.c.boundaries)]
-	case kind == "message/rfc822", kind == "message/global", kind == "message/partial":
-		p.nested = kind != "message/partial"
+		p.multi = boundary[:min(len(boundary), p.c.boundaries)]
+	case kind == "message/rfc822", kind == "message/global":
+		p.nested = true
 	}
-}
-
-// boundary finds the parameter in what follows the type.
-func boundary(rest string) string {
-	for rest != "" {
-		var word string
-		word, rest, _ = strings.Cut(rest, ";")
-		name, value, ok := strings.Cut(word, "=")
-		if !ok || !strings.EqualFold(strings.TrimSpace(name), "boundary") {
-			continue
-		}
-		value = strings.TrimSpace(value)
-		if strings.HasPrefix(value, `"`) {
-			if rest != "" && strings.Count(value, `"`) < 2 {
-				value += ";" + rest // a ";" in quotes
-			}
-			value, _, _ = strings.Cut(value[1:], `"`)
-		} else if i := strings.IndexAny(value, " \t("); i >= 0 {
-			value = value[:i]
-		}
-		return value
-	}
-	return ""
 }
 
 // enter begins what a header has announced.
@@ -113,8 +88,12 @@ func (p *parts) write(b []byte) []byte {
 		case p.long:
 			p.out = append(p.out, piece...)
 			p.long = i < 0
-		case i < 0 && len(p.line)+len(piece) > maxLine && p.state == inBody:
+		case i < 0 && p.state == inBody && len(p.line)+len(piece) > maxLine:
 			p.text(append(p.line, piece...))
+			p.line, p.long = p.line[:0], true
+		case i < 0 && len(p.line)+len(piece) > maxField:
+			p.flushField()
+			p.out = append(append(p.out, p.line...), piece...)
 			p.line, p.long = p.line[:0], true
 		case i < 0:
 			p.line = append(p.line, piece...)

@@ -86,7 +86,7 @@ func (s *SevenBit) field(dst, src []byte, eof bool) ([]byte, int) {
 			}
 		}
 		if f.Is("Content-Type") && !f.Cut {
-			s.part.media, s.part.boundary = contentType(string(f.Text(nil)))
+			s.part.media, s.part.boundary = ContentType(string(f.Text(nil)))
 		}
 		return append(dst, f.Raw...), n
 	case End:
@@ -117,49 +117,6 @@ func (s *SevenBit) endHeader(dst []byte) []byte {
 		s.within = append(s.within, multipart{[]byte("--" + p.boundary), p.media == "multipart/digest"})
 	}
 	return dst
-}
-
-// contentType returns the type in lower case, and the boundary if there is one. Senders who
-// forget to quote a boundary are understood.
-func contentType(text string) (media, boundary string) {
-	media, rest, _ := strings.Cut(text, ";")
-	media = strings.ToLower(token(media))
-	for rest != "" {
-		name, value, _ := strings.Cut(rest, "=")
-		value = strings.TrimLeft(value, " \t")
-		if quoted, ok := strings.CutPrefix(value, `"`); ok {
-			value, rest = unquote(quoted)
-			_, rest, _ = strings.Cut(rest, ";")
-		} else {
-			value, rest, _ = strings.Cut(value, ";")
-			value = strings.TrimRight(value, " \t")
-		}
-		if strings.EqualFold(strings.Trim(name, " \t;"), "boundary") {
-			return media, value
-		}
-	}
-	return media, ""
-}
-
-// token is the text up to a comment.
-func token(s string) string {
-	s, _, _ = strings.Cut(s, "(")
-	return strings.Trim(s, " \t")
-}
-
-// unquote ends a quoted string whose opening quote was cut, and returns what is behind it.
-func unquote(s string) (text, rest string) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && i+1 < len(s):
-			i++
-		case s[i] == '"':
-			return b.String(), s[i+1:]
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String(), ""
 }
 
 // line takes one line of a body, or a piece of a long one.
