@@ -33,6 +33,7 @@ func settings(dir, next, down string) []string {
 		"smtp_generic_maps = inline:{ {inside@source.test=outside@sink.test} {@lan.test=@wan.test} {quote@source.test=a.b@sink.test} }",
 		"home_mailbox =", "smtpd_hard_error_limit = 5", "smtpd_soft_error_limit = 20", "smtpd_recipient_limit = 3", "recipient_delimiter = +",
 		"minimal_backoff_time = 1000s", "smtpd_delay_reject = yes", "smtputf8_enable = yes", "smtpd_discard_ehlo_keywords = etrn chunking",
+		"notify_classes = resource, software",
 		"virtual_alias_maps = inline:{ {both@local.test=nobody@local.test,two@sink.test} {one@local.test=nobody@local.test} {three@local.test=nobody@local.test,two@sink.test,no@sink.test} }",
 		// Restrictions and checks of the content that only speak to the senders, names and texts of their own transactions.
 		"smtpd_restriction_classes = strict",
