@@ -71,7 +71,8 @@ func TestRestored(t *testing.T) {
 	i.Must("postsuper", "-H", "ALL")
 	i.Must("postqueue", "-f")
 	i.Await("what was released", i.Drained)
-	if v := l.Judge(); v.Err() != nil || len(v.Duplicates) != 3 {
+	// The new one comes again, too, when the kill came before its mark was on the disk.
+	if v := l.Judge(); v.Err() != nil || len(v.Duplicates) < 3 || len(v.Duplicates) > 4 {
 		t.Errorf("what was released: %v", v)
 	}
 	if n := strings.Count(i.Log(), "brought back"); n != 1 {
