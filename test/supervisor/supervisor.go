@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -48,6 +49,7 @@ type Supervisor struct {
 	theirs *os.File // end of the socket over which listeners come
 	ours   int
 	wg     sync.WaitGroup
+	over   atomic.Bool // the test has ended, or failed: programs may still be there
 }
 
 // T is what the supervisor needs of a test.
@@ -57,8 +59,8 @@ type T interface {
 	Cleanup(func())
 }
 
-// New makes a supervisor that asks decide, from several goroutines, about each call. All
-// programs that it wraps must have ended when the test ends.
+// New makes a supervisor that asks decide, from several goroutines, about each call. The
+// calls of programs that are still there when the test ends fail.
 func New(t T, decide func(Call) Answer) *Supervisor {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -68,6 +70,7 @@ func New(t T, decide func(Call) Answer) *Supervisor {
 	s := &Supervisor{decide: decide, theirs: os.NewFile(uintptr(pair[1]), "supervisor"), ours: pair[0]}
 	s.wg.Go(s.receive)
 	t.Cleanup(func() {
+		s.over.Store(true)
 		s.theirs.Close()
 		unix.Shutdown(s.ours, unix.SHUT_RDWR) // wakes receive
 		s.wg.Wait()
@@ -129,9 +132,9 @@ type response struct {
 func (s *Supervisor) serve(fd int) {
 	var inside sync.WaitGroup
 	defer func() { inside.Wait(); unix.Close(fd) }()
-	for {
+	for !s.over.Load() {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(p, -1); err != nil && !errors.Is(err, unix.EINTR) {
+		if _, err := unix.Poll(p, 500); err != nil && !errors.Is(err, unix.EINTR) {
 			return
 		}
 		if p[0].Revents&unix.POLLIN == 0 {
