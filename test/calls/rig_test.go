@@ -3,6 +3,7 @@ package calls
 import (
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -240,6 +241,14 @@ func (r *rig) turn(p *plan, duplicates int) (met bool, err error) {
 	r.acting.Wait()
 	r.up()
 	v := r.drain()
+	if p != nil && p.site.place == "checkpoint" { // one that the disk does not give is put away, and the spool rebuilt
+		duplicates = max(duplicates, inCycle)
+		for name := range r.Files("corrupt") {
+			if strings.HasPrefix(name, "corrupt/ckpt.") {
+				os.Remove(filepath.Join(r.Queue, name))
+			}
+		}
+	}
 	if took := time.Since(begun); took > 40*time.Second {
 		return met, fmt.Errorf("the cycle took %v", took)
 	}
