@@ -75,7 +75,7 @@ func New(tag string, o Options) *Logger {
 // went before, which is closed. The Logger takes f over.
 func (l *Logger) Open(f *os.File, kind Kind) { l.sink.ring.open(f, kind) }
 
-// Set changes how lines look from now on: format, facility and resolution.
+// Set changes how lines look from now on: host, format, facility and resolution.
 func (l *Logger) Set(o Options) { l.sink.set(o) }
 
 // Close writes what is waiting, as far as that takes no longer than a second,

@@ -31,17 +31,10 @@ type sink struct {
 }
 
 func newSink(tag string, o Options) *sink {
-	if o.Host == "" {
-		o.Host, _ = os.Hostname()
-	}
-	host, _, _ := strings.Cut(o.Host, ".")
-	if host == "" {
-		host = "localhost"
-	}
 	if o.Buffer <= 0 {
 		o.Buffer = 1 << 20
 	}
-	s := &sink{tag: tag, pid: os.Getpid(), host: host, now: time.Now, second: -1}
+	s := &sink{tag: tag, pid: os.Getpid(), now: time.Now, second: -1}
 	s.ring = newRing(o.Buffer, s.dropped)
 	s.set(o)
 	s.stamp = time.Now().AppendFormat(nil, stampLayout) // reads the time zone's file while that is allowed
@@ -51,6 +44,12 @@ func newSink(tag string, o Options) *sink {
 func (s *sink) set(o Options) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if o.Host == "" {
+		o.Host, _ = os.Hostname()
+	}
+	if s.host, _, _ = strings.Cut(o.Host, "."); s.host == "" {
+		s.host = "localhost"
+	}
 	s.format, s.facility = o.Format, o.Facility
 	if s.facility <= 0 || s.facility > 23 {
 		s.facility = 2
