@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"postrider/lib/journal"
 )
@@ -25,6 +26,7 @@ func (r *dropReader) answered(name string, err error) {
 		r.s.settle()
 	} else {
 		r.failed = true
+		time.AfterFunc(failedPause, r.look) // the answer may come when the scan is long over
 	}
 	delete(r.busy, name)
 	r.idle.Broadcast()
